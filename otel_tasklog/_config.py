@@ -1,0 +1,315 @@
+"""Every setting, checked once.
+
+`Config` is a frozen value; the environment is read in `Config.from_env` alone.
+What `install` is given wins over the environment, and that over the defaults.
+OpenTelemetry's milliseconds become seconds here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from otel_tasklog._errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Unpack
+
+    from opentelemetry.sdk._logs.export import LogRecordExporter
+
+__all__ = ["Config", "Settings"]
+
+Include: TypeAlias = Literal["asyncio", "code", "thread", "process"]
+INCLUDABLE: Final = frozenset({"asyncio", "code", "thread", "process"})
+DEFAULT_ENDPOINT: Final = "http://localhost:4318/v1/logs"
+LOGS_PATH: Final = "v1/logs"
+DEFAULT_BATCH_RECORDS: Final = 512
+T = TypeVar("T")
+
+
+class Settings(TypedDict, total=False):
+    """The keywords of `install`; `Config` says what each means."""
+
+    service_name: str | None
+    resource_attributes: Mapping[str, str | int | float | bool]
+    endpoint: str
+    protocol: str
+    headers: Mapping[str, str]
+    compression: str
+    timeout_seconds: float
+    max_retry_after_seconds: float
+    level: int | str | None
+    export_level: int | str
+    loggers: Sequence[str | logging.Logger]
+    exporter: LogRecordExporter | Literal["otlp"] | None
+    console: bool | Literal["auto"]
+    include: Sequence[Include]
+    ring_records: int
+    ring_bytes: int
+    buffer_records: int
+    buffer_bytes: int
+    batch_records: int
+    batch_bytes: int
+    schedule_delay_seconds: float
+    exit_timeout_seconds: float
+    handle_sigterm: bool
+    monitor: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """The settings of one TaskLog.
+
+    Attributes:
+        service_name: ``service.name`` of the resource. The SDK's detectors read
+            ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` for the rest.
+        resource_attributes: Added to the resource.
+        endpoint: Where to send, the full URL. `from_env` adds ``/v1/logs`` to one
+            without a path.
+        protocol: ``"http/protobuf"``.
+        headers: Sent with each request, for authorization for example.
+        compression: ``"none"`` or ``"gzip"``.
+        timeout_seconds: For connecting, and again for the answer.
+        max_retry_after_seconds: A receiver may ask for a longer pause in vain.
+        level: Sets the root logger's level until `close`; None leaves it.
+        export_level: What is below it stays in the ring and is not sent.
+        loggers: Where to attach the handler; the root logger by default.
+        exporter: ``"otlp"``; an SDK ``LogRecordExporter`` to send through
+            instead; or None to keep records in the ring only.
+        console: A handler on the root logger silences Python's output of last
+            resort. ``"auto"`` puts an equal one beside ours if the root had no
+            handler; True always; False never.
+        include: What else goes out with each record: the ``"asyncio"`` task, the
+            ``"code"`` location, the ``"thread"``, the ``"process"``.
+        ring_records: How many records the ring keeps.
+        ring_bytes: How many bytes they may take, estimated.
+        buffer_records: How many records may wait for the receiver.
+        buffer_bytes: How many bytes they may take.
+        batch_records: At most so many records a request.
+        batch_bytes: At most so many bytes a request, before compression.
+        schedule_delay_seconds: How long a record waits for others.
+        exit_timeout_seconds: How long the program's end may wait for delivery.
+        handle_sigterm: Whether a SIGTERM nobody handles delivers before it ends.
+        monitor: Whether to start aiomonitor with our commands.
+    """
+
+    service_name: str | None = None
+    resource_attributes: Mapping[str, str | int | float | bool] = dataclasses.field(
+        default_factory=dict[str, str | int | float | bool]
+    )
+    endpoint: str = DEFAULT_ENDPOINT
+    protocol: str = "http/protobuf"
+    headers: Mapping[str, str] = dataclasses.field(
+        default_factory=dict[str, str], repr=False
+    )
+    compression: str = "none"
+    timeout_seconds: float = 10.0
+    max_retry_after_seconds: float = 300.0
+    level: int | str | None = None
+    export_level: int | str = logging.NOTSET
+    loggers: Sequence[str | logging.Logger] = ("",)
+    exporter: LogRecordExporter | Literal["otlp"] | None = "otlp"
+    console: bool | Literal["auto"] = "auto"
+    include: Sequence[Include] = ("asyncio", "code")
+    ring_records: int = 20_000
+    ring_bytes: int = 32 * 1024 * 1024
+    buffer_records: int = 65_536
+    buffer_bytes: int = 96 * 1024 * 1024
+    batch_records: int = DEFAULT_BATCH_RECORDS
+    batch_bytes: int = 1024 * 1024
+    schedule_delay_seconds: float = 1.0
+    exit_timeout_seconds: float = 5.0
+    handle_sigterm: bool = True
+    monitor: bool = False
+
+    def __post_init__(self) -> None:
+        _check_endpoint(self.endpoint)
+        if self.protocol != "http/protobuf":
+            raise ConfigError(
+                "protocol",
+                self.protocol,
+                "'http/protobuf'; for gRPC pass "
+                "exporter=opentelemetry.exporter.otlp.proto.grpc._log_exporter"
+                ".OTLPLogExporter()",
+            )
+        if self.compression not in {"none", "gzip"}:
+            raise ConfigError("compression", self.compression, "'none' or 'gzip'")
+        if self.console not in {True, False, "auto"}:
+            raise ConfigError("console", self.console, "True, False or 'auto'")
+        unknown = set(self.include) - INCLUDABLE
+        if isinstance(self.include, str) or unknown:
+            raise ConfigError(
+                "include", self.include, f"a sequence out of {sorted(INCLUDABLE)}"
+            )
+        if self.exporter not in ("otlp", None) and not callable(
+            getattr(self.exporter, "export", None)
+        ):
+            raise ConfigError(
+                "exporter", self.exporter, "'otlp', None or an SDK LogRecordExporter"
+            )
+        _check_names(self)
+        _check_numbers(self)
+
+    @property
+    def export_levelno(self) -> int:
+        """The export level as a number."""
+        return level_number("export_level", self.export_level)
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str], **explicit: Unpack[Settings]
+    ) -> Config:
+        """Return the settings: explicit ones, else the environment's, else defaults.
+
+        Args:
+            environ: ``os.environ``, or what a test says it is. A variable that is
+                set to the empty text counts as not set.
+            **explicit: What the caller decided.
+
+        Raises:
+            ConfigError: A setting or variable cannot have its value, or there is
+                no such setting.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name, value in explicit.items():
+            if name not in known:
+                raise ConfigError(name, value, _suggestion(name, known))
+        settings: dict[str, Any] = {**_environment(environ), **explicit}
+        if "endpoint" in explicit:
+            _check_endpoint(explicit["endpoint"])
+            settings["endpoint"] = _with_path(explicit["endpoint"])
+        if "batch_records" not in settings and "buffer_records" in settings:
+            settings["batch_records"] = min(
+                DEFAULT_BATCH_RECORDS, settings["buffer_records"]
+            )
+        return cls(**settings)
+
+
+def level_number(setting: str, level: int | str) -> int:
+    """Return a level's number.
+
+    Raises:
+        ConfigError: There is no level of that name.
+    """
+    if isinstance(level, int):
+        return level
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        names = ", ".join(logging.getLevelNamesMapping())
+        raise ConfigError(setting, level, f"a number or one of {names}")
+    return number
+
+
+def _suggestion(name: str, known: set[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"one of {sorted(known)}"
+    return f"a setting that exists; {hint}"
+
+
+def _check_endpoint(endpoint: str) -> None:
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError("endpoint", endpoint, "a URL such as 'http://localhost:4318'")
+
+
+def _with_path(endpoint: str) -> str:
+    if urlsplit(endpoint).path in {"", "/"}:
+        return f"{endpoint.rstrip('/')}/{LOGS_PATH}"
+    return endpoint
+
+
+def _check_names(config: Config) -> None:
+    if config.level is not None:
+        level_number("level", config.level)
+    level_number("export_level", config.export_level)
+    if isinstance(config.loggers, str):
+        raise ConfigError("loggers", config.loggers, "a sequence of logger names")
+    for name, value in config.headers.items():
+        if not name or "\n" in f"{name}{value}":
+            raise ConfigError("headers", {name: "..."}, "a text on one line for each")
+
+
+def _check_numbers(config: Config) -> None:
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name.endswith(("_records", "_bytes")) and not (
+            isinstance(value, int) and value >= 1
+        ):
+            raise ConfigError(field.name, value, "a whole number, at least 1")
+        if field.name.endswith("_seconds") and not (
+            isinstance(value, int | float) and 0 <= value < float("inf")
+        ):
+            raise ConfigError(field.name, value, "seconds, 0 or more")
+    if not config.timeout_seconds:
+        raise ConfigError("timeout_seconds", 0, "more than 0 seconds")
+    if config.batch_records > config.buffer_records:
+        raise ConfigError(
+            "batch_records",
+            config.batch_records,
+            f"at most buffer_records ({config.buffer_records})",
+        )
+
+
+def _milliseconds(text: str) -> float:
+    return int(text) / 1000
+
+
+def _yes(text: str) -> bool:
+    # The specification knows only "true"; all else is false.
+    return text.strip().lower() == "true"
+
+
+def _header_list(text: str) -> dict[str, str]:
+    """Read ``key=value,key=value`` with percent-encoded values (W3C Baggage)."""
+    headers: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(pair.partition("=")[0])
+        headers[name.strip().lower()] = unquote(value.strip())
+    return headers
+
+
+# (setting, variables by precedence, how to read, what is expected of the text)
+_VARIABLES: Final[list[tuple[str, tuple[str, ...], Callable[[str], object], str]]] = [
+    ("protocol", ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"),
+     str, "'http/protobuf'"),
+    ("headers", ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"),
+     _header_list, "key=value pairs, separated by commas"),
+    ("timeout_seconds",
+     ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"),
+     _milliseconds, "milliseconds, as a whole number"),
+    ("compression",
+     ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"),
+     str, "'none' or 'gzip'"),
+    ("schedule_delay_seconds", ("OTEL_BLRP_SCHEDULE_DELAY",), _milliseconds,
+     "milliseconds, as a whole number"),
+    ("buffer_records", ("OTEL_BLRP_MAX_QUEUE_SIZE",), int, "a whole number"),
+    ("batch_records", ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",), int, "a whole number"),
+]  # fmt: skip
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for setting, variables, read, expected in _VARIABLES:
+        texts = ((name, environ.get(name, "").strip()) for name in variables)
+        variable, text = next((pair for pair in texts if pair[1]), ("", ""))
+        if text:
+            shown = "..." if setting == "headers" else text
+            try:
+                found[setting] = read(text)
+            except ValueError:
+                raise ConfigError(variable, shown, expected) from None
+    if endpoint := environ.get("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "").strip():
+        _check_endpoint(endpoint)
+        found["endpoint"] = endpoint  # as it is, unlike the base URL
+    elif base := environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip():
+        found["endpoint"] = f"{base.rstrip('/')}/{LOGS_PATH}"
+    if _yes(environ.get("OTEL_SDK_DISABLED", "")):
+        found["exporter"] = None
+    return found

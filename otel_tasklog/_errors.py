@@ -1,0 +1,99 @@
+"""What can go wrong outside of a log call (a log call itself never raises).
+
+::
+
+    TaskLogError
+    ├── ConfigError           a setting has a value that it cannot have   (also ValueError)
+    ├── AlreadyInstalledError install() while another TaskLog is installed
+    ├── NotInstalledError     current() before install() or after close()
+    ├── ClosedError           *you* closed the TaskLog that you now use
+    ├── MissingExtraError     an optional package is not there            (also ImportError)
+    └── MonitorError          the live-task monitor could not start
+
+A collector that cannot be reached is none of these: its records are kept,
+retried and counted (see ``TaskLog.stats``).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AlreadyInstalledError",
+    "ClosedError",
+    "ConfigError",
+    "MissingExtraError",
+    "MonitorError",
+    "NotInstalledError",
+    "TaskLogError",
+]
+
+
+class TaskLogError(Exception):
+    """The base of every error that this library raises."""
+
+
+class ConfigError(TaskLogError, ValueError):
+    """A setting has a value that it cannot have.
+
+    Args:
+        setting: The setting's name, as a keyword or an environment variable.
+        got: The value that was given. It is shown, so pass no secret.
+        expected: What would have been right, as a phrase.
+    """
+
+    def __init__(self, setting: str, got: object, expected: str) -> None:
+        super().__init__(f"{setting}={got!r}: expected {expected}")
+        self.setting = setting
+
+
+class AlreadyInstalledError(TaskLogError):
+    """``install()`` was called while another ``TaskLog`` is installed.
+
+    Args:
+        where: ``file:line`` of the call that installed the first.
+    """
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"a TaskLog is already installed (by {where}); close() it first, "
+            "use otel_tasklog.current(), or pass replace=True"
+        )
+
+
+class NotInstalledError(TaskLogError):
+    """``current()`` was called before ``install()`` or after ``close()``."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no TaskLog is installed; call otel_tasklog.install(...) at program start"
+        )
+
+
+class ClosedError(TaskLogError):
+    """You closed the ``TaskLog`` that you now use.
+
+    Args:
+        operation: The method that was called.
+    """
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(
+            f"{operation}: this TaskLog is closed; call otel_tasklog.install(...) again"
+        )
+
+
+class MissingExtraError(TaskLogError, ImportError):
+    """An optional package is not installed.
+
+    Args:
+        feature: What needs it.
+        extra: The extra of this distribution that brings it.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs an optional package: pip install 'otel-tasklog[{extra}]'"
+        )
+
+
+class MonitorError(TaskLogError):
+    """The live-task monitor could not start; the message says what to change."""

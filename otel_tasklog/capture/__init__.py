@@ -1,0 +1,1 @@
+"""The call: what happens on the application's thread. Never waits, never raises."""

@@ -1,0 +1,345 @@
+"""The log call: what it takes, and what it leaves alone."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Harness
+
+
+def test_a_record_can_be_queried_the_moment_the_call_returns(harness: Harness) -> None:
+    harness.log.warning("task %d step %s", 3, "x", extra={"amount": 1.5})
+    record = harness.last()
+    assert record.message == "task 3 step x"
+    assert (record.severity_text, record.severity_number) == ("WARNING", 13)
+    assert record.attributes == {"amount": 1.5}
+    assert record.logger == harness.log.name
+    assert record.origin.function == (
+        "test_a_record_can_be_queried_the_moment_the_call_returns"
+    )
+
+
+def test_a_record_reads_the_same_before_and_after_it_is_finished(
+    harness: Harness,
+) -> None:
+    harness.log.error("%s", "x", extra={"a": [1, {"b": 2}]}, exc_info=ValueError("v"))
+    before = harness.last()
+    assert harness.tasklog.flush()
+    assert harness.last() == before
+
+
+def test_later_changes_to_arguments_and_extras_do_not_show(harness: Harness) -> None:
+    args, extra = [1], {"items": [1], "by_name": {"k": {"deep": 1}}}
+    harness.log.info("got %s", args, extra=extra)
+    args.append(2)
+    extra["items"].append(2)  # type: ignore[attr-defined]
+    extra["by_name"]["k"]["deep"] = 2  # type: ignore[call-overload]
+    record = harness.last()
+    assert record.message == "got [1]"
+    assert record.attributes == {"items": (1,), "by_name": {"k": {"deep": 1}}}
+
+
+def test_what_a_later_handler_does_to_the_record_does_not_show(
+    harness: Harness,
+) -> None:
+    class Colours(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            record.levelname = f"\x1b[31m{record.levelname}"
+            record.msg = "changed"
+            record.args = ()
+            record.added_later = True
+
+    harness.log.addHandler(Colours())
+    harness.log.info("as %s", "logged", extra={"a": 1})
+    record = harness.last()
+    assert (record.message, record.severity_text) == ("as logged", "INFO")
+    assert record.attributes == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (("%d", "x"), "%d"),
+        (("no placeholder", 1), "no placeholder"),
+        (("%(missing)s", {"other": 1}), "missing"),
+    ],
+    ids=["wrong type", "too many", "missing key"],
+)
+def test_arguments_that_do_not_fit_keep_template_and_arguments(
+    harness: Harness, call: tuple[str, Any], expected: str
+) -> None:
+    harness.log.info(*call)
+    message = harness.last().message
+    assert expected in message
+    assert "Error" in message
+
+
+class Hostile:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+def test_an_object_whose_text_raises_harms_nothing(harness: Harness) -> None:
+    harness.log.info("before")
+    harness.log.info("%s", Hostile(), extra={"bad": Hostile(), "good": 1})
+    harness.log.info(Hostile())
+    harness.log.info("after")
+    messages = [r.message for r in harness.tasklog.query(newest_first=False)]
+    assert len(messages) == 4
+    assert harness.tasklog.query()[2].attributes["good"] == 1
+    assert harness.tasklog.flush()
+    assert len(harness.sender.records) == 4
+
+
+def test_cycles_and_deep_nesting_end(harness: Harness) -> None:
+    cycle: list[object] = []
+    cycle.append(cycle)
+    harness.log.info("x", extra={"cycle": cycle})
+    assert "nested too deeply" in str(harness.last().attributes["cycle"])
+    assert harness.tasklog.flush()
+    assert len(harness.sender.records) == 1
+
+
+def test_a_logged_mapping_becomes_a_structured_body(harness: Harness) -> None:
+    harness.log.info({"event": "paid", "amount": 2, "password": "p"})
+    record = harness.last()
+    assert record.body == {"event": "paid", "amount": 2, "password": "[redacted]"}
+    assert harness.tasklog.flush()
+    assert harness.sender.records[0].body == record.body
+
+
+def test_a_formatter_that_was_set_makes_the_body(harness: Harness) -> None:
+    harness.tasklog.handler.setFormatter(logging.Formatter("<%(message)s>"))
+    harness.log.info("a %s", "b")
+    assert harness.last().message == "<a b>"
+
+
+def test_level_and_filters_of_the_handler_hold(harness: Harness) -> None:
+    harness.tasklog.handler.setLevel(logging.WARNING)
+    harness.tasklog.handler.addFilter(lambda r: "secret" not in r.getMessage())
+    harness.log.info("too low")
+    harness.log.warning("a secret")
+    harness.log.warning("seen")
+    assert [r.message for r in harness.tasklog.query()] == ["seen"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="filters replace from 3.12")
+def test_a_filter_may_replace_the_record(harness: Harness) -> None:
+    def replace(record: logging.LogRecord) -> logging.LogRecord:
+        other = logging.makeLogRecord(record.__dict__)
+        other.msg = "replaced"
+        return other
+
+    harness.tasklog.handler.addFilter(replace)
+    harness.log.info("original")
+    assert harness.last().message == "replaced"
+
+
+def test_a_filter_that_logs_and_one_that_raises_are_survived(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+
+    def noisy(record: logging.LogRecord) -> bool:
+        if record.msg == "outer":
+            harness.log.info("inner")
+        if record.msg == "raise":
+            raise ValueError
+        return True
+
+    harness.tasklog.handler.addFilter(noisy)
+    harness.log.info("outer")
+    harness.log.info("raise")
+    assert {r.message for r in harness.tasklog.query()} == {"outer", "inner"}
+
+
+def test_a_keyboard_interrupt_during_the_call_passes(harness: Harness) -> None:
+    class Interrupting:
+        def __str__(self) -> str:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        harness.log.info("%s", Interrupting())
+    harness.log.info("after")
+    assert harness.last().message == "after"
+
+
+def test_records_of_a_log_record_subclass_keep_their_extras(harness: Harness) -> None:
+    class Odd(logging.LogRecord):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.first = ["set before the standard fields"]
+            super().__init__(*args, **kwargs)
+
+    record = Odd("n", 20, "p", 1, "m", (), None)
+    harness.tasklog.handler.handle(record)
+    record.first.append("later")
+    assert harness.last().attributes == {"first": ("set before the standard fields",)}
+
+
+def test_a_record_without_fields_is_kept_as_well_as_can_be(harness: Harness) -> None:
+    record = logging.makeLogRecord({"msg": "torn", "name": "n"})
+    del record.created
+    harness.tasklog.handler.handle(record)
+    assert "torn" in harness.last().message
+    assert harness.last().logger == "n"
+
+
+def test_timestamps_are_distinct_and_a_wrong_clock_poisons_nothing(
+    harness: Harness,
+) -> None:
+    for created in (100.0, 100.0, 100.0, 4_000_000_000.0, 101.0, 100.9995):
+        harness.tasklog.handler.handle(
+            logging.makeLogRecord({"msg": "x", "created": created})
+        )
+    times = [r.timestamp_ns for r in harness.tasklog.query(newest_first=False)]
+    assert times == [
+        100_000_000_000,
+        100_000_000_001,
+        100_000_000_002,
+        4_000_000_000_000_000_000,
+        101_000_000_000,
+        101_000_000_001,
+    ]
+
+
+def test_ten_megabytes_of_text_are_cut_in_the_call(harness: Harness) -> None:
+    harness.log.info("%s", "x" * 10_000_000, extra={"big": "y" * 10_000_000})
+    assert harness.tasklog.stats().pending_bytes < 300_000
+    record = harness.last()
+    assert "characters cut]" in record.message
+    assert "characters cut]" in str(record.attributes["big"])
+
+
+def test_the_span_is_read_from_the_context_of_the_call(harness: Harness) -> None:
+    tracer = TracerProvider().get_tracer("t")
+    with tracer.start_as_current_span("outer") as outer:
+        harness.log.info("in outer")
+        with tracer.start_as_current_span("inner") as inner:
+            harness.log.info("in inner")
+    harness.log.info("outside")
+    outside, in_inner, in_outer = harness.tasklog.query()
+    context = inner.get_span_context()
+    assert in_inner.trace_id == trace.format_trace_id(context.trace_id)
+    assert in_inner.span_id == trace.format_span_id(context.span_id)
+    assert in_outer.span_id == trace.format_span_id(outer.get_span_context().span_id)
+    assert in_outer.trace_id == in_inner.trace_id
+    assert in_inner.trace_flags & 1  # sampled
+    assert (outside.trace_id, outside.span_id, outside.trace_flags) == (None, None, 0)
+
+
+def test_keys_that_loki_would_take_for_its_own_are_renamed(harness: Harness) -> None:
+    harness.log.info("x", extra={"level": "weird", "": 1, "日本": 2, "task.id": 3})
+    names = set(harness.last().attributes)
+    assert "extra.level" in names
+    assert "extra.task.id" in names
+    assert all(any(c.isascii() and c.isalnum() for c in name) for name in names)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["password", "db_passwd", "API-Key", "authorization", "refresh_token", "Cookie",
+     "client_secret", "session_id", "privateKey"],
+)  # fmt: skip
+def test_values_of_keys_that_name_a_secret_are_redacted(
+    harness: Harness, key: str
+) -> None:
+    harness.log.info("x", extra={key: "hunter2", "deep": {"more": [{key: "hunter2"}]}})
+    assert "hunter2" not in repr(harness.last().to_dict())
+    assert harness.tasklog.flush()
+    assert b"hunter2" not in harness.sender.bodies[0]
+
+
+def test_counts_of_tokens_are_no_secret(harness: Harness) -> None:
+    harness.log.info("x", extra={"prompt_tokens": 5, "token_count": 6})
+    assert harness.last().attributes == {"prompt_tokens": 5, "token_count": 6}
+
+
+def test_lone_surrogates_are_shown_and_reach_the_wire(harness: Harness) -> None:
+    harness.log.info("a\udc80b", extra={"k\udc80": "v\udc80"})
+    assert harness.last().message == "a\\udc80b"
+    assert harness.tasklog.flush()
+    assert harness.sender.records[0].body == "a\\udc80b"
+
+
+def test_the_event_name_is_found(harness: Harness) -> None:
+    harness.log.info("x", extra={"event.name": "paid"})
+    assert harness.last().event_name == "paid"
+    assert harness.last().attributes == {"event.name": "paid"}
+
+
+def test_trace_instrumentations_fields_are_not_sent_again(harness: Harness) -> None:
+    harness.log.info("x", extra={"otelTraceID": "0", "otelSpanID": "0", "mine": 1})
+    assert harness.last().attributes == {"mine": 1}
+
+
+def test_a_signal_handler_that_logs_while_the_log_call_runs(harness: Harness) -> None:
+    """4,000 interruptions of a logging loop: no deadlock, nothing lost."""
+    arrived = 0
+
+    def on_signal(number: int, frame: object) -> None:
+        nonlocal arrived
+        arrived += 1
+        harness.log.info("from the handler")
+
+    before = signal.signal(signal.SIGALRM, on_signal)
+    logged = 0
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+        while arrived < 1_000:
+            harness.log.info("from the loop %s", logged)
+            logged += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert harness.tasklog.stats().captured == logged + arrived
+    assert harness.tasklog.flush(20)
+    stats = harness.tasklog.stats()
+    assert stats.delivered + stats.dropped == stats.accepted == logged + arrived
+
+
+def test_a_del_that_logs_while_its_record_is_dropped(
+    make: Callable[..., Harness],
+) -> None:
+    """A context value's ``__del__`` logs when the overflow frees its record."""
+    from opentelemetry.context import attach, detach, set_value
+
+    harness = make(buffer_records=8, batch_records=8)
+
+    class Loud:
+        def __del__(self) -> None:
+            harness.log.info("freed")
+
+    with harness.tasklog._worker.lock:  # the worker takes nothing meanwhile
+        for _ in range(100):
+            token = attach(set_value("loud", Loud()))
+            harness.log.info("x")
+            detach(token)
+        assert len(harness.tasklog._intake.waiting) <= 10
+    assert harness.tasklog.flush()
+    stats = harness.tasklog.stats()
+    assert stats.accepted == stats.captured == stats.delivered + stats.dropped
+
+
+def test_threads_share_the_handler_without_a_lock(harness: Harness) -> None:
+    harness.tasklog.handler.acquire()  # the stock lock, held by somebody
+    try:
+        thread = threading.Thread(target=harness.log.info, args=("x",))
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+    finally:
+        harness.tasklog.handler.release()
+    assert harness.last().message == "x"

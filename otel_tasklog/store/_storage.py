@@ -1,0 +1,69 @@
+"""What a place that keeps records can do, and the numbers that tell how it went."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from otel_tasklog.capture._record import TaskRecord
+    from otel_tasklog.store._query import Query
+
+__all__ = ["LogStorage", "Stats"]
+
+
+class LogStorage(Protocol):
+    """A place that keeps records: the ring, later a database or Loki."""
+
+    def select(self, query: Query) -> Sequence[TaskRecord]:
+        """Return the records that a query asks for, in the order it asks for."""
+        ...
+
+    def clear(self) -> None:
+        """Forget every record."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Stats:
+    """What became of the records of one TaskLog, at one moment.
+
+    At any moment ``accepted + recovered == delivered + rejected + dropped +
+    spooled + pending``. Each number is counted where it happens.
+
+    Attributes:
+        captured: Records that passed the handler's level and filters.
+        accepted: Those of them handed to delivery; the rest is below the export
+            level, or nothing is exported.
+        recovered: Records found in a spool at start.
+        delivered: Records that the receiver took.
+        rejected: Records that the receiver refused for good.
+        rejected_by: The same by reason, for example ``"http 400"``.
+        dropped: Records given up here.
+        dropped_by: The same by reason: ``"buffer_full"``, ``"closed"``.
+        spooled: Records on disk.
+        pending: Records waiting or on their way.
+        pending_bytes: What they take, estimated before and exact after encoding.
+        kept: Records in the ring, including those not yet finished.
+        kept_bytes: What the finished ones take, estimated.
+        evicted: Records that the ring's bounds cost.
+        last_error: What the receiver last said instead of taking a batch, or None.
+    """
+
+    captured: int
+    accepted: int
+    recovered: int
+    delivered: int
+    rejected: int
+    rejected_by: Mapping[str, int]
+    dropped: int
+    dropped_by: Mapping[str, int]
+    spooled: int
+    pending: int
+    pending_bytes: int
+    kept: int
+    kept_bytes: int
+    evicted: int
+    last_error: str | None

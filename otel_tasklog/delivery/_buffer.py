@@ -1,0 +1,133 @@
+"""The bounded place between a log call and the worker.
+
+Guarantees of `Intake.accept`: no lock, no wait, no allocation but the deque's. The
+only thing that wakes the worker is ``SimpleQueue.put``, which is safe in a signal
+handler that interrupts another ``put``; ``Event.set`` and ``queue.Queue`` deadlock
+there. What does not fit is dropped, oldest first, and counted.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+from otel_tasklog.capture._record import SEQUENCE, SIZE, Captured
+from otel_tasklog.delivery._counter import Counter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["WAKE_RECORDS", "Intake", "Wake"]
+
+WAKE_RECORDS: Final = 512
+"""A power of two: the worker is woken once for so many records."""
+
+
+class Wake(enum.Enum):
+    """Why the worker is woken by a log call."""
+
+    FIRST = enum.auto()
+    """A record came while the worker was parked: take it within the delay."""
+
+    MANY = enum.auto()
+    """So many came that they should be taken now."""
+
+
+class Intake:
+    """Hands records from any thread to the worker.
+
+    Args:
+        records: How many may wait.
+        size_bytes: How many bytes may wait, by the records' own estimate.
+        export_level: Dropping a record below it is no loss for delivery.
+        start: Starts the worker; called by the first record of a process.
+    """
+
+    def __init__(
+        self,
+        *,
+        records: int,
+        size_bytes: int,
+        export_level: int,
+        start: Callable[[], None],
+    ) -> None:
+        self.waiting: deque[Captured] = deque()
+        self.taken: list[Captured] = []
+        self.inbox: SimpleQueue[object] = SimpleQueue()
+        self.parked = True  # until the first record starts the worker
+        self.room_records = records
+        self.room_bytes = size_bytes
+        self.waiting_bytes = 0
+        self.dropped = Counter()
+        self.unseen = Counter()
+        self._export_level = export_level
+        self._start = start
+        self._relieving = False
+
+    def accept(self, captured: Captured) -> None:
+        """Take a record. On the caller's thread; never waits."""
+        self.waiting.append(captured)
+        # One unit for the interpreter, which changes threads at calls and jumps
+        # only; were an update lost all the same, a soft bound would move by it.
+        self.waiting_bytes += captured[SIZE]
+        if self.parked:
+            self.parked = False
+            self.inbox.put(Wake.FIRST)
+            self._start()
+        elif not captured[SEQUENCE] & (WAKE_RECORDS - 1):
+            self.inbox.put(Wake.MANY)
+        if (
+            self.waiting_bytes > self.room_bytes
+            or len(self.waiting) > self.room_records
+        ):
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Drop the oldest records until the rest fits.
+
+        Freeing a record may run a ``__del__`` that logs, through a context value
+        of the application. That call must not start dropping too, or it would
+        recurse for as long as there are such records.
+        """
+        if self._relieving:
+            return
+        self._relieving = True
+        try:
+            while self.waiting and (
+                self.waiting_bytes > self.room_bytes
+                or len(self.waiting) > self.room_records
+            ):
+                oldest = self.waiting.popleft()
+                self.waiting_bytes -= oldest[SIZE]
+                lost = oldest[2]["levelno"] >= self._export_level
+                (self.dropped if lost else self.unseen).add()
+        except IndexError:  # another thread took the last one
+            return
+        finally:
+            self._relieving = False
+
+    def take(self, limit: int) -> list[Captured]:
+        """Take the oldest records. On the worker's thread only.
+
+        Until the next call they stay visible in ``taken``, so that a reader who
+        looks at ``waiting`` first and there next misses none.
+        """
+        taken: list[Captured] = []
+        self.taken = taken
+        while len(taken) < limit:
+            try:
+                oldest = self.waiting[0]
+                taken.append(oldest)
+                popped = self.waiting.popleft()
+            except IndexError:  # empty, or just emptied by an overflow
+                break
+            taken[-1] = popped  # another one, if an overflow came between
+            self.waiting_bytes -= popped[SIZE]
+        return taken
+
+    def unfinished(self) -> list[Captured]:
+        """Return what waits and what is being finished, oldest first. Any thread."""
+        waiting = self.waiting.copy()
+        return [*self.taken, *waiting]

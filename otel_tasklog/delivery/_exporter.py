@@ -1,0 +1,106 @@
+"""Delivery through any exporter that the OpenTelemetry SDK takes."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExportResult
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    set_span_in_context,
+)
+
+from otel_tasklog.delivery._decode import decode_request
+from otel_tasklog.delivery._senders import Accepted, Outcome, Rejected, Retry
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk._logs.export import LogRecordExporter
+
+__all__ = ["ExporterSender"]
+
+EXPORTER_ATTEMPTS: Final = 10
+"""With the outbox's back-off, four minutes and the exporter's own retries."""
+
+
+class ExporterSender:
+    """Any ``LogRecordExporter`` of the SDK: official, or somebody's own.
+
+    The batch is decoded into the SDK's records. An exporter says only that it
+    failed, not whether another attempt could succeed. So a batch is tried again, as
+    in an outage, but not for ever: one that no attempt can deliver would hold up
+    all that come after it.
+    """
+
+    def __init__(self, exporter: LogRecordExporter) -> None:
+        self._exporter = exporter
+        self._failing: bytes | None = None
+        self._attempts = 0
+
+    def send(self, body: bytes) -> Outcome:
+        """Export a batch."""
+        name = type(self._exporter).__name__
+        try:
+            result = self._exporter.export(_readable(body))
+        except Exception as error:  # noqa: BLE001 - it is anybody's code
+            return self._failed(body, f"{name}.export raised {error!r}")
+        if result is LogRecordExportResult.SUCCESS:
+            return Accepted()
+        return self._failed(body, f"{name}.export returned {result!r}")
+
+    def _failed(self, body: bytes, message: str) -> Outcome:
+        if self._failing is not body:
+            self._failing, self._attempts = body, 0
+        self._attempts += 1
+        if self._attempts < EXPORTER_ATTEMPTS:
+            return Retry(message)
+        self._failing = None
+        return Rejected("exporter failure", message)
+
+    def close(self) -> None:
+        """Shut the exporter down."""
+        try:
+            self._exporter.shutdown()
+        except Exception as error:  # noqa: BLE001 - it is anybody's code
+            logging.getLogger("otel_tasklog").warning(
+                "%s.shutdown raised %r", type(self._exporter).__name__, error
+            )
+
+
+def _readable(body: bytes) -> list[ReadableLogRecord]:
+    resources: dict[int, Resource] = {}
+    records: list[ReadableLogRecord] = []
+    for decoded in decode_request(body):
+        wire = decoded.record
+        resource = resources.setdefault(
+            id(decoded.resource),
+            Resource(decoded.resource),
+        )
+        context = None
+        if wire.trace_id:
+            span = SpanContext(
+                int.from_bytes(wire.trace_id, "big"),
+                int.from_bytes(wire.span_id, "big"),
+                is_remote=False,
+                trace_flags=TraceFlags(wire.flags),
+            )
+            context = set_span_in_context(NonRecordingSpan(span), None)
+        record = LogRecord(
+            timestamp=wire.time_unix_nano,
+            observed_timestamp=wire.observed_time_unix_nano,
+            context=context,
+            severity_text=wire.severity_text or None,
+            severity_number=SeverityNumber(wire.severity_number),
+            body=decoded.body,
+            attributes=decoded.attributes,
+            event_name=wire.event_name or None,
+        )
+        scope = InstrumentationScope(decoded.scope)
+        records.append(ReadableLogRecord(record, resource, scope))
+    return records

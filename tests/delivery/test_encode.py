@@ -1,0 +1,206 @@
+"""The wire: our bytes against the official library's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+)
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    set_span_in_context,
+)
+
+from otel_tasklog.capture._record import NO_REST, Sealed
+from otel_tasklog.capture._resolve import severity_number
+from otel_tasklog.delivery._decode import decode_request
+from otel_tasklog.delivery._encode import Encoder
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+TEXT = st.text(max_size=300)
+PLAIN = st.one_of(TEXT, INT64, st.booleans(), st.floats(allow_nan=False), st.binary())
+NESTED = st.recursive(
+    PLAIN,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(tuple),
+        st.dictionaries(st.text(min_size=1, max_size=8), inner, max_size=4),
+    ),
+    max_leaves=8,
+)
+KEY = st.text(min_size=1, max_size=20)
+
+
+@st.composite
+def wire_records(draw: st.DrawFn) -> dict[str, Any]:
+    return {
+        "timestamp": draw(st.integers(0, 2**63)),
+        "scope": draw(st.text(max_size=10)),
+        "severity": draw(st.sampled_from([1, 5, 9, 13, 17, 21])),
+        "text": draw(st.text(min_size=1, max_size=10)),
+        "body": draw(TEXT),
+        "attributes": draw(st.dictionaries(KEY, NESTED, max_size=5)),
+        "span": draw(
+            st.none()
+            | st.tuples(
+                st.integers(1, 2**128 - 1),
+                st.integers(1, 2**64 - 1),
+                st.integers(0, 3),
+            )
+        ),
+    }
+
+
+def ours(records: list[dict[str, Any]], resource: dict[str, Any]) -> bytes:
+    encoder = Encoder(resource, include=())
+    scopes: dict[str, list[bytes]] = {}
+    for number, each in enumerate(records):
+        scopes.setdefault(each["scope"], []).append(
+            encoder.record(_sealed(number, each))
+        )
+    return encoder.request(scopes)
+
+
+def _sealed(number: int, each: dict[str, Any]) -> Sealed:
+    span = each["span"]
+    return (
+        number,
+        each["timestamp"],
+        (each["scope"], 20, each["severity"], each["text"], "p", 1, "f", 1, "t", 1),
+        (None, None, None, None, None),
+        (span[0].to_bytes(16, "big"), span[1].to_bytes(8, "big"), span[2])
+        if span
+        else None,
+        each["body"],
+        None,
+        tuple(each["attributes"]),
+        tuple(each["attributes"].values()),
+        NO_REST,
+    )
+
+
+def official(records: list[dict[str, Any]], resource: dict[str, Any]) -> bytes:
+    readable = []
+    shared = Resource(resource)
+    for each in records:
+        context = None
+        if each["span"]:
+            trace_id, span_id, flags = each["span"]
+            span = SpanContext(
+                trace_id, span_id, is_remote=False, trace_flags=TraceFlags(flags)
+            )
+            context = set_span_in_context(NonRecordingSpan(span))
+        record = LogRecord(
+            timestamp=each["timestamp"],
+            observed_timestamp=each["timestamp"],
+            context=context,
+            severity_text=each["text"],
+            severity_number=SeverityNumber(each["severity"]),
+            body=each["body"],
+            attributes=each["attributes"],
+        )
+        scope = InstrumentationScope(each["scope"])
+        readable.append(ReadableLogRecord(record, shared, scope))
+    encoded: bytes = encode_logs(readable).SerializeToString()
+    return encoded
+
+
+@given(records=st.lists(wire_records(), min_size=1, max_size=6))
+def test_our_bytes_are_the_official_encoders(records: list[dict[str, Any]]) -> None:
+    resource = {"service.name": "shop", "n": 1}
+    assert ours(records, resource) == official(records, resource)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        (2**63, str(2**63)),
+        (-(2**63) - 1, str(-(2**63) - 1)),
+        (-1, -1),
+        (math.inf, math.inf),
+        ((1, ("a", None), {"k": True}), (1, ("a", None), {"k": True})),
+        (b"\xff", b"\xff"),
+        ("x" * 100_000, "x" * 100_000),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_values_read_back_as_the_mapping_says(value: Any, expected: Any) -> None:
+    record = {
+        "timestamp": 1, "scope": "s", "severity": 9, "text": "INFO", "body": "b",
+        "attributes": {"k": value}, "span": None,
+    }  # fmt: skip
+    [decoded] = decode_request(ours([record], {}))
+    assert decoded.attributes == {"k": expected}
+
+
+def test_nan_is_nan() -> None:
+    record = {
+        "timestamp": 1, "scope": "s", "severity": 9, "text": "INFO", "body": "b",
+        "attributes": {"k": math.nan}, "span": None,
+    }  # fmt: skip
+    [decoded] = decode_request(ours([record], {}))
+    assert str(decoded.attributes["k"]) == "nan"
+
+
+def test_a_request_splits_into_two_that_hold_all_in_order() -> None:
+    records = [
+        {"timestamp": n, "scope": f"s{n % 3}", "severity": 9, "text": "INFO",
+         "body": str(n), "attributes": {}, "span": None}
+        for n in range(11)
+    ]  # fmt: skip
+    encoder = Encoder({"service.name": "x"}, include=())
+    body = ours(records, {"service.name": "x"})
+    halves = encoder.split(body)
+    assert [count for _, count in halves] == [5, 6]
+    bodies = [d.body for half, _ in halves for d in decode_request(half)]
+    assert bodies == [d.body for d in decode_request(body)]
+    for half, count in halves:
+        request = ExportLogsServiceRequest.FromString(half)
+        scopes = request.resource_logs[0].scope_logs
+        assert sum(len(s.log_records) for s in scopes) == count
+        assert all(s.log_records for s in scopes)
+
+
+def test_more_origins_tasks_and_keys_than_are_remembered() -> None:
+    encoder = Encoder({}, include=("asyncio", "code", "thread", "process"))
+    for number in range(9_000):
+        origin = ("s", 20, 9, "INFO", "p", number, "f", 1, "t", 2)
+        who = (f"job-{number}", None, number, f"n{number}", None)
+        record: Sealed = (
+            number, 1, origin, who, None, "m", None, (f"k{number}",), ("v",), NO_REST,
+        )  # fmt: skip
+        encoded = encoder.record(record)
+    [decoded] = decode_request(encoder.request({"s": [encoded]}))
+    assert decoded.attributes == {
+        "k8999": "v",
+        "task_id": "job-8999",
+        "asyncio.task.id": 8999,
+        "asyncio.task.name": "n8999",
+        "code.file.path": "p",
+        "code.function.name": "f",
+        "code.line.number": 8999,
+        "thread.id": 1,
+        "thread.name": "t",
+        "process.pid": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("level", "number"),
+    [(0, 0), (1, 1), (5, 1), (9, 4), (10, 5), (12, 7), (19, 8), (20, 9), (25, 12),
+     (30, 13), (35, 16), (40, 17), (50, 21), (53, 24), (60, 24), (10**9, 24)],
+)  # fmt: skip
+def test_levels_map_by_the_table(level: int, number: int) -> None:
+    assert severity_number(level) == number

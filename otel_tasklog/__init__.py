@@ -1,0 +1,60 @@
+"""Task-aware asyncio logging, bridged to OpenTelemetry.
+
+``otel_tasklog.install(service_name=..., level="INFO")`` is all it takes.
+"""
+
+# The map. A record goes down this page.
+#
+#   capture/      the log call: takes what would be gone later, never waits or raises
+#   store/        the ring: the newest records, and queries over them
+#   delivery/     the worker: encodes, batches, sends, retries
+#   _tasklog.py   joins the three and owns all state; read it first
+#   _install.py   makes one, attaches it to logging, remembers it
+#   monitor/      telnet into live tasks (extra: monitor)
+#   viewer/       an OTLP receiver to look at what arrives
+#   cli/          the commands, and the only place that prints (extra: cli)
+#   testing.py    doubles for tests of what logs
+#
+# Imports point upwards on this page only; a linter holds that.
+
+from otel_tasklog._config import Config
+from otel_tasklog._errors import (
+    AlreadyInstalledError,
+    ClosedError,
+    ConfigError,
+    MissingExtraError,
+    MonitorError,
+    NotInstalledError,
+    TaskLogError,
+)
+from otel_tasklog._install import current, install
+from otel_tasklog._tasklog import TaskLog
+from otel_tasklog.capture._handler import TaskLogHandler
+from otel_tasklog.capture._record import TaskRecord
+from otel_tasklog.capture._tasks import bind, current_task_id, new_task_id, task
+from otel_tasklog.store._query import Query
+from otel_tasklog.store._storage import Stats
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlreadyInstalledError",
+    "ClosedError",
+    "Config",
+    "ConfigError",
+    "MissingExtraError",
+    "MonitorError",
+    "NotInstalledError",
+    "Query",
+    "Stats",
+    "TaskLog",
+    "TaskLogError",
+    "TaskLogHandler",
+    "TaskRecord",
+    "bind",
+    "current",
+    "current_task_id",
+    "install",
+    "new_task_id",
+    "task",
+]

@@ -1,0 +1,25 @@
+"""The commands, and the only place that prints.
+
+``main`` is the entry point. click and rich come with the extra ``cli``; without
+them it says so instead of failing on an import.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from otel_tasklog._errors import MissingExtraError
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; ends the process with its exit status."""
+    try:
+        from otel_tasklog.cli._commands import make_cli
+    except ImportError as error:
+        if error.name not in {"click", "rich"}:
+            raise
+        print(MissingExtraError("the command line", "cli"), file=sys.stderr)
+        sys.exit(2)
+    make_cli()(prog_name="otel-tasklog")

@@ -1,0 +1,112 @@
+"""``otel-tasklog receive``: what any program sends, as lines."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from rich.console import Console  # noqa: TID253 - see _commands
+from rich.text import Text  # noqa: TID253
+
+from otel_tasklog.cli._text import visible
+from otel_tasklog.viewer import Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_tasklog.delivery._decode import DecodedRecord
+
+__all__ = ["receive"]
+
+_STYLES = ((21, "bold red"), (17, "red"), (13, "yellow"), (9, "green"), (0, "dim"))
+_SHOWN_ELSEWHERE = {"task_id", "exception.stacktrace"}
+
+
+def receive(*, host: str, port: int, as_json: bool) -> None:
+    """Serve until SIGINT or SIGTERM, printing each record.
+
+    Raises:
+        OSError: The port cannot be had.
+    """
+    show = _print_json if as_json else _printer(Console(highlight=False))
+    receiver = Receiver(show, host=host, port=port)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with receiver:
+        # On stderr, so that stdout holds records alone.
+        print(f"listening on {receiver.endpoint}", file=sys.stderr, flush=True)
+        # Not for ever: a wait without a time cannot be interrupted on Windows.
+        while not ended.wait(1.0):
+            pass
+
+
+def _print_json(records: list[DecodedRecord]) -> None:
+    lines = (json.dumps(_as_dict(record), ensure_ascii=False) for record in records)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _as_dict(decoded: DecodedRecord) -> dict[str, object]:
+    record = decoded.record
+    return {
+        "timestamp_ns": record.time_unix_nano,
+        "severity_number": record.severity_number,
+        "severity_text": record.severity_text,
+        "scope": decoded.scope,
+        "body": _plain(decoded.body),
+        "attributes": _plain(decoded.attributes),
+        "trace_id": record.trace_id.hex(),
+        "span_id": record.span_id.hex(),
+        "trace_flags": record.flags,
+        "event_name": record.event_name,
+        "resource": _plain(decoded.resource),
+    }
+
+
+def _printer(console: Console) -> Callable[[list[DecodedRecord]], None]:
+    def show(records: list[DecodedRecord]) -> None:
+        for decoded in records:
+            console.print(_line(decoded), soft_wrap=True)
+            stacktrace = decoded.attributes.get("exception.stacktrace")
+            if stacktrace:
+                lines = str(stacktrace).rstrip().split("\n")
+                trace = "\n".join(f"    | {visible(line)}" for line in lines)
+                console.print(Text(trace, "dim"), soft_wrap=True)
+
+    return show
+
+
+def _line(decoded: DecodedRecord) -> Text:
+    record = decoded.record
+    seconds, nanoseconds = divmod(record.time_unix_nano, 1_000_000_000)
+    clock = datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%H:%M:%S")
+    style = next(s for number, s in _STYLES if record.severity_number >= number)
+    task_id = decoded.attributes.get("task_id")
+    line = Text(f"{clock}.{nanoseconds // 1_000_000:03} ", "dim")
+    line.append(f"{visible(record.severity_text):<8} ", style)
+    line.append(f"{visible(task_id if task_id is not None else '-')} ", "cyan")
+    line.append(f"{visible(decoded.scope)}: ", "blue")
+    line.append(visible(decoded.body))
+    if record.trace_id:
+        line.append(f" trace={record.trace_id.hex()[:8]}", "dim")
+    for key, value in decoded.attributes.items():
+        if key not in _SHOWN_ELSEWHERE:
+            line.append(f" {visible(key)}=", "dim")
+            line.append(visible(_plain(value)), "dim")
+    return line

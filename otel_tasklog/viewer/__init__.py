@@ -1,0 +1,5 @@
+"""Looking at records that arrive from other programs."""
+
+from otel_tasklog.viewer._receiver import Receiver
+
+__all__ = ["Receiver"]

@@ -1,0 +1,80 @@
+"""Log text on a terminal: harmless, and never wider than it should be.
+
+What was logged is untrusted. An escape sequence could repaint the screen, a
+carriage return could rewrite the line before it, a bidirectional override could
+reverse what is read. Only printable characters pass; all others are shown.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["CONTINUED", "continued", "cut", "fold", "visible", "width_of"]
+
+CONTINUED: Final = "  | "
+"""Starts each line that continues another: log text can never start a line."""
+
+
+def visible(value: object) -> str:
+    r"""Return a value's text on one line, ``\n``, ``\x1b``, ``\u202e`` spelled out."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in text
+    )
+
+
+def width_of(text: str) -> int:
+    """Return how many terminal cells *text* takes at most."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_cells, text))
+
+
+def _cells(character: str) -> int:
+    # Combining characters take none. Counted as one they only make a line shorter.
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def fold(text: str, first: int, others: int) -> Iterator[str]:
+    """Yield *text* in pieces that fit.
+
+    Args:
+        text: Printable text; the empty one is one empty piece.
+        first: The cells that the first piece may take.
+        others: The cells that each of the others may take, at least 2.
+    """
+    if text.isascii():  # the usual case, without a look at each character
+        yield text[:first]
+        for start in range(first, len(text), others):
+            yield text[start : start + others]
+        return
+    start, room = 0, first
+    for end, character in enumerate(text):
+        cells = _cells(character)
+        if cells > room:
+            yield text[start:end]
+            start, room = end, others
+        room -= cells
+    yield text[start:]
+
+
+def cut(text: str, width: int) -> str:
+    """Return the start of printable *text* that fits, with a mark if it is cut."""
+    if len(text) <= width and width_of(text) <= width:
+        return text
+    return next(fold(text, max(width - 1, 0), 2)) + "…"
+
+
+def continued(text: str, width: int) -> Iterator[str]:
+    """Yield lines that fit into *width*, each marked as a continuation."""
+    room = width - len(CONTINUED)
+    for line in text.replace("\r\n", "\n").split("\n"):
+        for piece in fold(visible(line.expandtabs(4)), room, room):
+            yield CONTINUED + piece

@@ -17,7 +17,7 @@
 #
 # Imports point upwards on this page only; a linter holds that.
 
-from otel_tasklog._config import Config
+from otel_tasklog._config import VERSION, Config
 from otel_tasklog._errors import (
     AlreadyInstalledError,
     ClosedError,
@@ -35,7 +35,7 @@ from otel_tasklog.capture._tasks import bind, current_task_id, new_task_id, task
 from otel_tasklog.store._query import Query
 from otel_tasklog.store._storage import Stats
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "AlreadyInstalledError",

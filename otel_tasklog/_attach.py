@@ -8,8 +8,10 @@ from __future__ import annotations
 import atexit
 import logging
 import sys
+import threading
 from typing import TYPE_CHECKING
 
+from otel_tasklog._config import level_number
 from otel_tasklog._process import TerminationGuard
 from otel_tasklog.delivery._senders import HTTP_LOGGERS
 
@@ -39,13 +41,14 @@ class Attachment:
     ) -> None:
         self._handler = handler
         self._config = config
-        self.own_threads = own_threads
+        self._own_threads = own_threads
         self._loggers = [
             logging.getLogger(each) if isinstance(each, str) else each
             for each in config.loggers
         ]
         self._console: logging.Handler | None = None
         self._level_before: int | None = None
+        self._level_set = logging.NOTSET
         self._guard: TerminationGuard | None = None
 
     def attach(
@@ -64,8 +67,8 @@ class Attachment:
             root.addHandler(self._console)
         if self._config.level is not None:
             self._level_before = root.level
-            level = self._config.level
-            root.setLevel(level.upper() if isinstance(level, str) else level)
+            root.setLevel(level_number("level", self._config.level))
+            self._level_set = root.level
         for logger in self._loggers:
             logger.addHandler(self._handler)
         for name in HTTP_LOGGERS:
@@ -86,9 +89,8 @@ class Attachment:
         root = logging.getLogger()
         if self._console is not None:
             root.removeHandler(self._console)
-        if self._level_before is not None:
+        if self._level_before is not None and root.level == self._level_set:
             root.setLevel(self._level_before)
-            self._level_before = None
 
     def disarm(self) -> None:
         """Give SIGTERM back; only the main thread can."""
@@ -96,7 +98,7 @@ class Attachment:
             self._guard.disarm()
 
     def _not_ours(self, record: logging.LogRecord) -> bool:
-        return record.thread not in self.own_threads
+        return (record.thread or threading.get_ident()) not in self._own_threads
 
 
 def _last_resort() -> logging.Handler:

@@ -24,6 +24,7 @@ __all__ = ["Config", "Settings"]
 
 Include: TypeAlias = Literal["asyncio", "code", "thread", "process"]
 INCLUDABLE: Final = frozenset({"asyncio", "code", "thread", "process"})
+VERSION: Final = "0.1.0"
 DEFAULT_ENDPOINT: Final = "http://localhost:4318/v1/logs"
 LOGS_PATH: Final = "v1/logs"
 DEFAULT_BATCH_RECORDS: Final = 512
@@ -127,7 +128,8 @@ class Config:
 
     def __post_init__(self) -> None:
         _check_endpoint(self.endpoint)
-        if self.protocol != "http/protobuf":
+        # Another way out than ours does not care for ours' protocol.
+        if self.exporter == "otlp" and self.protocol != "http/protobuf":
             raise ConfigError(
                 "protocol",
                 self.protocol,
@@ -137,7 +139,7 @@ class Config:
             )
         if self.compression not in {"none", "gzip"}:
             raise ConfigError("compression", self.compression, "'none' or 'gzip'")
-        if self.console not in {True, False, "auto"}:
+        if not isinstance(self.console, bool) and self.console != "auto":
             raise ConfigError("console", self.console, "True, False or 'auto'")
         unknown = set(self.include) - INCLUDABLE
         if isinstance(self.include, str) or unknown:
@@ -177,7 +179,8 @@ class Config:
         for name, value in explicit.items():
             if name not in known:
                 raise ConfigError(name, value, _suggestion(name, known))
-        settings: dict[str, Any] = {**_environment(environ), **explicit}
+        found, variables = _environment(environ)
+        settings: dict[str, Any] = {**found, **explicit}
         if "endpoint" in explicit:
             _check_endpoint(explicit["endpoint"])
             settings["endpoint"] = _with_path(explicit["endpoint"])
@@ -185,7 +188,14 @@ class Config:
             settings["batch_records"] = min(
                 DEFAULT_BATCH_RECORDS, settings["buffer_records"]
             )
-        return cls(**settings)
+        try:
+            return cls(**settings)
+        except ConfigError as error:
+            if error.setting in explicit or error.setting not in variables:
+                raise
+            # Name what the person can change.
+            variable = variables[error.setting]
+            raise ConfigError(variable, error.got, error.expected) from None
 
 
 def level_number(setting: str, level: int | str) -> int:
@@ -212,8 +222,13 @@ def _suggestion(name: str, known: set[str]) -> str:
 
 
 def _check_endpoint(endpoint: str) -> None:
-    parts = urlsplit(endpoint)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(endpoint)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        good = good and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        good = False
+    if not good:
         raise ConfigError("endpoint", endpoint, "a URL such as 'http://localhost:4318'")
 
 
@@ -294,8 +309,12 @@ _VARIABLES: Final[list[tuple[str, tuple[str, ...], Callable[[str], object], str]
 ]  # fmt: skip
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def _environment(
+    environ: Mapping[str, str],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the settings found, and the variable that each was found in."""
     found: dict[str, Any] = {}
+    found_in: dict[str, str] = {}
     for setting, variables, read, expected in _VARIABLES:
         texts = ((name, environ.get(name, "").strip()) for name in variables)
         variable, text = next((pair for pair in texts if pair[1]), ("", ""))
@@ -305,11 +324,13 @@ def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
                 found[setting] = read(text)
             except ValueError:
                 raise ConfigError(variable, shown, expected) from None
+            found_in[setting] = variable
     if endpoint := environ.get("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "").strip():
-        _check_endpoint(endpoint)
         found["endpoint"] = endpoint  # as it is, unlike the base URL
+        found_in["endpoint"] = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"
     elif base := environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip():
         found["endpoint"] = f"{base.rstrip('/')}/{LOGS_PATH}"
+        found_in["endpoint"] = "OTEL_EXPORTER_OTLP_ENDPOINT"
     if _yes(environ.get("OTEL_SDK_DISABLED", "")):
         found["exporter"] = None
-    return found
+    return found, found_in

@@ -43,6 +43,8 @@ class ConfigError(TaskLogError, ValueError):
     def __init__(self, setting: str, got: object, expected: str) -> None:
         super().__init__(f"{setting}={got!r}: expected {expected}")
         self.setting = setting
+        self.got = got
+        self.expected = expected
 
 
 class AlreadyInstalledError(TaskLogError):

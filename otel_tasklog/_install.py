@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from otel_tasklog._config import Settings
-    from otel_tasklog.capture._handler import Port
+    from otel_tasklog.capture._port import Port
 
 __all__ = ["current", "install", "installed_port"]
 
@@ -48,6 +48,7 @@ def install(*, replace: bool = False, **settings: Unpack[Settings]) -> TaskLog:
         ConfigError: A setting cannot have its value, or there is no such setting.
         AlreadyInstalledError: Another one is installed.
         MissingExtraError: ``monitor=True`` without aiomonitor.
+        MonitorError: ``monitor=True``, and it could not start.
     """
     config = Config.from_env(os.environ, **settings)
     if _Installed.tasklog is not None:

@@ -19,50 +19,41 @@ import asyncio
 import logging
 import sys
 import threading
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
-from opentelemetry.sdk.resources import Resource
-
+from otel_tasklog._assemble import make_outbox, make_resource, make_sender
 from otel_tasklog._attach import Attachment
 from otel_tasklog._errors import ClosedError, ConfigError
 from otel_tasklog._process import renew_after_fork
-from otel_tasklog.capture._handler import RECORD_BYTES, Port, TaskLogHandler
-from otel_tasklog.capture._record import NO_REST, ORIGIN, REST, SIZE
+from otel_tasklog.capture._handler import TaskLogHandler
+from otel_tasklog.capture._port import Port
+from otel_tasklog.capture._record import ORIGIN, sealed_size
 from otel_tasklog.capture._resolve import Resolver, replacement
 from otel_tasklog.delivery._buffer import Intake, Wake
 from otel_tasklog.delivery._counter import Counter
-from otel_tasklog.delivery._encode import Encoder
-from otel_tasklog.delivery._outbox import Outbox
-from otel_tasklog.delivery._senders import HttpSender
+from otel_tasklog.delivery._threads import Threads
 from otel_tasklog.delivery._worker import Flush, Worker
 from otel_tasklog.store._memory import Ring
 from otel_tasklog.store._query import Query
 from otel_tasklog.store._storage import Stats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
+    from collections.abc import Callable
     from typing import Self, Unpack
 
     from otel_tasklog._config import Config
     from otel_tasklog.capture._record import Captured, Sealed, TaskRecord
-    from otel_tasklog.capture._values import Value
     from otel_tasklog.delivery._senders import Sender
     from otel_tasklog.monitor import Monitor
     from otel_tasklog.store._query import Filters
 
 __all__ = ["TaskLog"]
 
-SEALED_BYTES: Final = 400
-"""What a finished record takes without its texts."""
-
 _log = logging.getLogger("otel_tasklog")
 
 
 class TaskLog:
     """Captures, keeps, delivers. Made by `install`; safe to use from any thread.
-
-    A context manager, ``async with`` or ``with``, that closes itself.
 
     Args:
         config: The settings.
@@ -73,16 +64,18 @@ class TaskLog:
     def __init__(self, config: Config, *, sender: Sender | None = None) -> None:
         self.config = config
         self._given_sender = sender
-        self._resource = _resource(config)
+        self._resource = make_resource(config)
         self._resolve = Resolver()
         self._monitor: Monitor | None = None
         self._closed = False
         self.when_closed: Callable[[], None] = lambda: None
         self.handler: Final = TaskLogHandler()
         """Attach it to a logger that does not propagate to one of ``loggers``."""
+        self.port = Port(wake=self._wake)
         self._assemble()
+        self.handler.connect(self.port)
         self._attachment = Attachment(
-            self.handler, config, own_threads=self._worker.own_threads
+            self.handler, config, own_threads=self.port.own_threads
         )
         renew_after_fork(self)
 
@@ -96,8 +89,6 @@ class TaskLog:
             at_exit=self.close,
             at_termination=lambda: self.flush(self.config.exit_timeout_seconds),
         )
-
-    # -- the path of a record --------------------------------------------------
 
     def _assemble(self) -> None:
         config = self.config
@@ -114,42 +105,32 @@ class TaskLog:
             size_bytes=config.ring_bytes,
             unfinished=lambda: self._resolve(self._intake.unfinished()),
         )
-        self._sender = self._given_sender or _sender(config)
-        self._outbox = self._new_outbox() if self._sender is not None else None
+        self._sender = self._given_sender or make_sender(config)
+        self._outbox = (
+            make_outbox(config, self._resource) if self._sender is not None else None
+        )
         self._worker = Worker(
             intake=self._intake,
             process=self._process,
             outbox=self._outbox,
-            sender=self._sender,
             delay_seconds=config.schedule_delay_seconds,
             limits=(config.buffer_records, config.buffer_bytes),
         )
+        self.port.own_threads.clear()
+        self._threads = Threads(
+            self._worker, self._intake, self._outbox, self._sender,
+            own_threads=self.port.own_threads,
+        )  # fmt: skip
         self._taken = 0
         self._sequence = Counter()
-        self.port: Port = Port(
-            accept=self._intake.accept,
-            next_sequence=self._sequence.add,
-            wake=lambda: self._intake.inbox.put(Wake.MANY),
-            own_threads=self._worker.own_threads,
-        )
-        self.handler.connect(self.port)
-
-    def _new_outbox(self) -> Outbox:
-        attributes = cast("Mapping[str, Value]", self._resource.attributes)
-        encoder = Encoder(
-            attributes,
-            schema_url=self._resource.schema_url,
-            include=self.config.include,
-        )
-        return Outbox(
-            encoder=encoder,
-            batch_records=self.config.batch_records,
-            batch_bytes=self.config.batch_bytes,
-            delay_seconds=self.config.schedule_delay_seconds,
-        )
+        self.port.accept = self._intake.accept
+        self.port.next_sequence = self._sequence.add
 
     def _start(self) -> None:
-        self._worker.start()
+        self._threads.start()
+
+    def _wake(self) -> None:
+        self._intake.inbox.put(Wake.MANY)
 
     def _process(self, taken: list[Captured], now: float) -> None:
         """Finish a slice of records, on the worker's thread."""
@@ -158,7 +139,7 @@ class TaskLog:
         except Exception as error:  # noqa: BLE001 - one of them must not cost the rest
             _log.warning("a record could not be finished: %r", error)
             finished = [self._resolve_one(captured) for captured in taken]
-        self._ring.keep(finished, map(_kept_size, taken, finished))
+        self._ring.keep(finished, map(sealed_size, taken, finished))
         if self._outbox is None:
             return
         for record in finished:
@@ -175,8 +156,6 @@ class TaskLog:
             return self._resolve([captured])[0]
         except Exception as error:  # noqa: BLE001 - as above
             return self._resolve([replacement(captured, error)])[0]
-
-    # -- what it is asked ------------------------------------------------------
 
     def query(self, **filters: Unpack[Filters]) -> list[TaskRecord]:
         """Return records from the ring, the newest first unless asked otherwise.
@@ -235,8 +214,6 @@ class TaskLog:
                 last_error=outbox.last_error if outbox is not None else None,
             )
 
-    # -- delivery on demand ----------------------------------------------------
-
     def flush(self, timeout_seconds: float = 5.0) -> bool:
         """Deliver what was accepted before the call. Blocks; see `aflush`.
 
@@ -281,9 +258,7 @@ class TaskLog:
         if self._closed:
             raise ClosedError(operation)
         self._intake.inbox.put(flush)
-        self._worker.start()
-
-    # -- the end ---------------------------------------------------------------
+        self._threads.start()
 
     def close(self, timeout_seconds: float | None = None) -> None:
         """Detach from ``logging``, deliver what is there, end the threads.
@@ -298,17 +273,17 @@ class TaskLog:
             return
         self._closed = True
         self._attachment.detach(at_exit=self.close)
-        self.handler.connect(None)
+        self.port.close()
+        if self._monitor is not None:
+            self._monitor.stop()
         timeout = self.config.exit_timeout_seconds
-        self._worker.stop(timeout if timeout_seconds is None else timeout_seconds)
+        self._threads.stop(timeout if timeout_seconds is None else timeout_seconds)
         if self._sender is not None:
             self._sender.close()
         self.when_closed()
 
     async def aclose(self, timeout_seconds: float | None = None) -> None:
         """Do as `close` without blocking the event loop."""
-        if self._monitor is not None:
-            await asyncio.to_thread(self._monitor.stop)
         await asyncio.to_thread(self.close, timeout_seconds)
         # Signals are the main thread's to touch, where `close` may not have run.
         self._attachment.disarm()
@@ -317,9 +292,6 @@ class TaskLog:
         """Start over in a forked child: nothing of the parent's is sent twice."""
         if not self._closed:
             self._assemble()
-            self._attachment.own_threads = self._worker.own_threads
-
-    # -- live tasks ------------------------------------------------------------
 
     def monitor(
         self, *, port: int | None = None, web_port: int | None = None
@@ -343,10 +315,9 @@ class TaskLog:
     def start_monitor(self) -> None:
         """Start the monitor of ``monitor=True``, once, in a running loop."""
         if self._monitor is None:
-            self._monitor = self.monitor()
-            self._monitor.start()
-
-    # -- context managers ------------------------------------------------------
+            monitor = self.monitor()
+            monitor.start()
+            self._monitor = monitor
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -355,12 +326,7 @@ class TaskLog:
             raise ConfigError("monitor", self.config.monitor, expected)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Close, which blocks: in a coroutine use ``async with``."""
         try:
             asyncio.get_running_loop()
@@ -379,42 +345,6 @@ class TaskLog:
             self.start_monitor()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         """Close without blocking the event loop."""
         await self.aclose()
-
-
-def _kept_size(captured: Captured, finished: Sealed) -> int:
-    rest = finished[REST]
-    more = sum(len(text) for text in rest if text) if rest is not NO_REST else 0
-    return captured[SIZE] - RECORD_BYTES + SEALED_BYTES + more
-
-
-def _resource(config: Config) -> Resource:
-    attributes = dict(config.resource_attributes)
-    if config.service_name is not None:
-        attributes["service.name"] = config.service_name
-    return Resource.create(attributes)
-
-
-def _sender(config: Config) -> Sender | None:
-    if config.exporter is None:
-        return None
-    if config.exporter == "otlp":
-        return HttpSender(
-            config.endpoint,
-            headers=config.headers,
-            compress=config.compression == "gzip",
-            timeout_seconds=config.timeout_seconds,
-            max_retry_after_seconds=config.max_retry_after_seconds,
-        )
-    from otel_tasklog.delivery._exporter import (
-        ExporterSender,
-    )
-
-    return ExporterSender(config.exporter)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -35,10 +36,8 @@ def _same_logging_afterwards() -> Iterator[None]:
     root = logging.getLogger()
     level, handlers = root.level, root.handlers.copy()
     yield
-    try:
+    with contextlib.suppress(otel_tasklog.NotInstalledError):
         otel_tasklog.current().close(0)
-    except otel_tasklog.NotInstalledError:
-        pass
     root.setLevel(level)
     root.handlers[:] = handlers
 

@@ -91,6 +91,10 @@ def test_an_endpoint_is_a_base_url_or_a_full_one(given: str, url: str) -> None:
 WRONG: list[tuple[dict[str, typing.Any], str]] = [
     ({"endpoint": "localhost:4318"}, r"endpoint='localhost:4318': expected a URL"),
     ({"endpoint": "ftp://x"}, "endpoint"),
+    ({"endpoint": "http://[::1/v1"}, "endpoint"),
+    ({"endpoint": "http://x:port"}, "endpoint"),
+    ({"console": 1}, "console"),
+    ({"console": []}, "console"),
     ({"protocol": "grpc"}, "exporter="),
     ({"compression": "br"}, "'none' or 'gzip'"),
     ({"level": "LOUD"}, "level='LOUD'"),
@@ -127,11 +131,12 @@ def test_what_cannot_be_is_refused_by_name_and_value(
         {"OTEL_EXPORTER_OTLP_HEADERS": "secret-without-a-name"},
         {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "localhost"},
         {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {"OTEL_EXPORTER_OTLP_COMPRESSION": "deflate"},
     ],
     ids=lambda environ: next(iter(environ)),
 )
-def test_a_wrong_variable_is_refused(environ: dict[str, str]) -> None:
-    with pytest.raises(ConfigError):
+def test_a_wrong_variable_is_refused_by_its_name(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(environ))):
         Config.from_env(environ)
 
 

@@ -18,7 +18,9 @@ from __future__ import annotations
 import linecache
 import traceback
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
+
+from otel_tasklog.capture._values import VALUE_CHARACTERS, cut
 
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
@@ -61,7 +63,7 @@ class CapturedException(NamedTuple):
 
 def _text(value: object, what: str = "exception") -> str:
     try:
-        return str(value)
+        return cut(str(value), VALUE_CHARACTERS)
     except Exception:  # noqa: BLE001 - what traceback prints for such a one
         return f"<{what} str() failed>"
 
@@ -71,7 +73,7 @@ def _notes(error: BaseException) -> tuple[str, ...]:
     if notes is None:
         return ()
     if isinstance(notes, list | tuple):
-        each: list[object] | tuple[object, ...] = notes
+        each = cast("list[object] | tuple[object, ...]", notes)
         return tuple(_text(note, "note") for note in each)
     try:
         return (repr(notes),)
@@ -93,8 +95,7 @@ def _frames(link: TracebackType | None) -> Frames:
 def _members(error: BaseException) -> tuple[BaseException, ...] | None:
     if not isinstance(error, BaseExceptionGroup):
         return None
-    members: tuple[BaseException, ...] = error.exceptions
-    return members
+    return cast("BaseExceptionGroup[BaseException]", error).exceptions
 
 
 def _syntax(error: BaseException) -> tuple[object, ...] | None:

@@ -19,14 +19,18 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from asyncio import _get_running_loop  # pyright: ignore[reportPrivateUsage]
-from asyncio import current_task
+from asyncio import (
+    _get_running_loop,  # pyright: ignore[reportPrivateUsage]
+    current_task,
+)
 from itertools import islice
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import get_current
 
 from otel_tasklog.capture._exceptions import CapturedException, capture_exception
+from otel_tasklog.capture._record import RECORD_BYTES
 from otel_tasklog.capture._resolve import STANDARD_FIELDS, blank_fields
 from otel_tasklog.capture._tasks import current_scope, number_task
 from otel_tasklog.capture._values import (
@@ -39,17 +43,14 @@ from otel_tasklog.capture._values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
-    from types import TracebackType
+    from collections.abc import Mapping
 
+    from otel_tasklog.capture._port import Port
     from otel_tasklog.capture._record import Captured
     from otel_tasklog.capture._tasks import TaskCell
     from otel_tasklog.capture._values import Value
 
-__all__ = ["RECORD_BYTES", "Port", "TaskLogHandler"]
-
-RECORD_BYTES: Final = 1_500
-"""What a `Captured` takes without its texts: its tuple and its dict of fields."""
+__all__ = ["TaskLogHandler"]
 
 LARGE_CHARACTERS: Final = 8_192
 """Above this a record is formatted and cut in the call, so that nobody's 10 MB
@@ -58,34 +59,6 @@ string is kept for a line of log."""
 _STANDARD_NAMES: Final = tuple(logging.makeLogRecord({}).__dict__)
 _NO_TIME_BEFORE: Final = 1_000_000
 """Nanoseconds by which a clock may step back before its time is believed."""
-
-
-class Port:
-    """Where the handlers of one TaskLog hand their records over.
-
-    Attributes:
-        accept: Takes a `Captured`; must neither wait nor raise.
-        next_sequence: Draws the next number; one step of the interpreter.
-        wake: Asks for delivery soon.
-        own_threads: Threads whose records are ours and go nowhere.
-        last_ns: The timestamp of the record before.
-    """
-
-    __slots__ = ("accept", "last_ns", "next_sequence", "own_threads", "wake")
-
-    def __init__(
-        self,
-        *,
-        accept: Callable[[Captured], None],
-        next_sequence: Callable[[], int],
-        wake: Callable[[], None],
-        own_threads: Container[int | None],
-    ) -> None:
-        self.accept: Callable[[Captured], None] = accept
-        self.next_sequence: Callable[[], int] = next_sequence
-        self.wake: Callable[[], None] = wake
-        self.own_threads: Container[int | None] = own_threads
-        self.last_ns: int = 0
 
 
 class TaskLogHandler(logging.Handler):
@@ -111,12 +84,14 @@ class TaskLogHandler(logging.Handler):
     def connect(self, port: Port | None) -> None:
         """Feed another TaskLog from now on, or none."""
         self._port = port
+        if port is not None:
+            port.handlers.add(self)
 
     def _find_port(self) -> Port | None:
         # Upwards, against the layers: DESIGN allows it for exactly this.
         from otel_tasklog._install import installed_port
 
-        self._port = installed_port()
+        self.connect(installed_port())
         if self._port is None and not self._hinted:
             self._hinted = True
             logging.getLogger("otel_tasklog").warning(
@@ -140,7 +115,8 @@ class TaskLogHandler(logging.Handler):
                 if isinstance(passed, logging.LogRecord):  # pyright: ignore[reportUnnecessaryIsInstance]
                     record = passed
             port = self._port or self._find_port()
-            if port is None or record.thread in port.own_threads:
+            # The thread is None where logging.logThreads is off.
+            if port is None or (record.thread or get_ident()) in port.own_threads:
                 return True
             try:
                 captured = self._capture(record, port)
@@ -188,7 +164,7 @@ class TaskLogHandler(logging.Handler):
             fields["exc_info"] = fields["exc_text"] = None
             if error is not None:
                 size += len(error.text) + 100 * len(error.frames)
-        return (
+        return (  # pyright: ignore[reportUnknownVariableType] - the attribute is ours
             port.next_sequence(),
             timestamp_ns,
             fields,
@@ -227,7 +203,7 @@ class TaskLogHandler(logging.Handler):
         return size
 
     def _format_now(self, record: logging.LogRecord, fields: dict[str, Any]) -> int:
-        message: object = record.msg
+        message: Value = record.msg
         if self.formatter is not None:
             message = self.format(record)
         elif isinstance(record.msg, dict) and not record.args:
@@ -277,8 +253,7 @@ def _exception(exc_info: object) -> CapturedException | None:
     if isinstance(exc_info, BaseException):
         return capture_exception(exc_info, exc_info.__traceback__)
     if isinstance(exc_info, tuple) and isinstance(exc_info[1], BaseException):
-        link: TracebackType | None = exc_info[2]
-        return capture_exception(exc_info[1], link)
+        return capture_exception(exc_info[1], exc_info[2])  # pyright: ignore[reportUnknownArgumentType]
     return None
 
 
@@ -295,7 +270,7 @@ def _extras_size(fields: dict[str, Any], count: int) -> int:
     loose = False
     # Extras stand behind the standard fields; from the end is quicker.
     for value in islice(reversed(fields.values()), count):
-        kind: type[object] = type(value)
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType]
         if kind is str or kind is bytes:
             size += len(value)
         elif kind not in ATOMS:
@@ -312,15 +287,13 @@ def _copy_extras(fields: dict[str, Any], count: int) -> int:
     return size
 
 
-def _length(value: object) -> int:
+def _length(value: Value) -> int:
     if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, tuple):
-        items: tuple[object, ...] = value
-        return 56 + sum(8 + _length(item) for item in items)
+        return 56 + sum(8 + _length(item) for item in value)
     if isinstance(value, dict):
-        pairs: dict[str, object] = value
-        return 64 + sum(50 + len(k) + _length(v) for k, v in pairs.items())
+        return 64 + sum(50 + len(k) + _length(v) for k, v in value.items())
     return 32
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ORIGIN",
+    "RECORD_BYTES",
     "SEQUENCE",
     "SIZE",
     "WHO",
@@ -39,6 +40,7 @@ __all__ = [
     "Span",
     "TaskRecord",
     "Who",
+    "sealed_size",
 ]
 
 Captured: TypeAlias = """tuple[
@@ -55,6 +57,12 @@ Captured: TypeAlias = """tuple[
 """Positions 0 (sequence) and 8 (size) are read outside of `resolve`."""
 
 SIZE: Final = 8
+
+RECORD_BYTES: Final = 1_500
+"""What a `Captured` takes without its texts: its tuple and its dict of fields."""
+
+SEALED_BYTES: Final = 400
+"""What a `Sealed` takes without its texts."""
 
 
 class Origin(NamedTuple):
@@ -127,6 +135,13 @@ Sealed: TypeAlias = """tuple[
 ]"""
 
 
+def sealed_size(captured: Captured, finished: Sealed) -> int:
+    """Return what a finished record takes, from what it took before."""
+    rest = finished[REST]
+    more = sum(len(text) for text in rest if text) if rest is not NO_REST else 0
+    return captured[SIZE] - RECORD_BYTES + SEALED_BYTES + more
+
+
 class TaskRecord:
     """A finished record: read-only, and equal to itself wherever it was read.
 
@@ -173,7 +188,7 @@ class TaskRecord:
 
     @property
     def severity_number(self) -> int:
-        """The level as OpenTelemetry numbers it, 1 to 24."""
+        """The level as OpenTelemetry numbers it, 1 to 24; 0 if it says nothing."""
         return self.origin.severity_number
 
     @property

@@ -21,6 +21,7 @@ from otel_tasklog.capture._tasks import as_task_id
 from otel_tasklog.capture._values import (
     BODY_CHARACTERS,
     REDACTED,
+    STACKTRACE_CHARACTERS,
     VALUE_CHARACTERS,
     AttributeNames,
     Value,
@@ -54,6 +55,8 @@ STANDARD_FIELDS: Final = len(logging.makeLogRecord({}).__dict__)
 _NOT_ATTRIBUTES: Final = frozenset(
     {
         *logging.makeLogRecord({}).__dict__, "message", "asctime", "task_id",
+        # structlog's own, on records of its ProcessorFormatter.wrap_for_formatter.
+        "_logger", "_name",
         "otelTraceID", "otelSpanID", "otelTraceSampled", "otelServiceName",
     }
 )  # fmt: skip
@@ -256,6 +259,15 @@ def _as_text(body: Value) -> str:
     return cut(json.dumps(body, ensure_ascii=False, default=str), BODY_CHARACTERS)
 
 
+def _middle_cut(trace: str) -> str:
+    """Return a stack trace; of a huge one the two ends, which tell the story."""
+    if len(trace) > STACKTRACE_CHARACTERS:
+        half = STACKTRACE_CHARACTERS // 2
+        gone = len(trace) - 2 * half
+        trace = f"{trace[:half]}\n… [{gone} characters cut]\n{trace[-half:]}"
+    return clean_text(trace)
+
+
 def _rest(
     extra: Mapping[str, Any], fields: dict[str, Any], error: CapturedException | None
 ) -> tuple[Any, ...]:
@@ -270,7 +282,7 @@ def _rest(
             clean_text(cut(str(event), VALUE_CHARACTERS)) if event else None,
             clean_text(error.type_name) if error else None,
             clean_text(cut(error.text, VALUE_CHARACTERS)) if error else None,
-            clean_text(render_exception(error)) if error else None,
-            clean_text(str(stack)) if stack else None,
+            _middle_cut(render_exception(error)) if error else None,
+            _middle_cut(str(stack)) if stack else None,
         )
     )

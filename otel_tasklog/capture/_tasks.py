@@ -21,9 +21,11 @@ import uuid
 # Exported by asyncio for event-loop implementers. Unlike get_running_loop() it
 # does not raise outside a loop, where an exception would cost each log call
 # more than all of its other work.
-from asyncio import _get_running_loop  # pyright: ignore[reportPrivateUsage]
-from asyncio import current_task
-from contextvars import ContextVar, Token
+from asyncio import (
+    _get_running_loop,  # pyright: ignore[reportPrivateUsage]
+    current_task,
+)
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -33,7 +35,6 @@ from otel_tasklog.capture._values import snapshot
 if TYPE_CHECKING:
     from asyncio import Task
     from collections.abc import Callable, Mapping
-    from types import TracebackType
 
 __all__ = [
     "Binding",
@@ -75,19 +76,26 @@ class Scope:
         task_id: The job's id, or None if only attributes are bound.
         parent_id: The id of the enclosing job, or None.
         attributes: What each record of the scope carries.
+        outer: The scope around it.
+        owner: What was entered; it restores *outer* when it is left.
     """
 
-    __slots__ = ("attributes", "parent_id", "task_id")
+    __slots__ = ("attributes", "outer", "owner", "parent_id", "task_id")
 
     def __init__(
         self,
         task_id: str | None,
         parent_id: str | None,
         attributes: Mapping[str, object],
+        *,
+        outer: Scope | None,
+        owner: object,
     ) -> None:
         self.task_id: Final = task_id
         self.parent_id: Final = parent_id
         self.attributes: Final = attributes
+        self.outer: Final = outer
+        self.owner: Final = owner
 
 
 current_scope: Final[ContextVar[Scope | None]] = ContextVar(
@@ -154,30 +162,37 @@ def as_task_id(value: object) -> str | None:
     return None if value is None else (str(value) or None)
 
 
+def _named(attributes: Mapping[str, object], where: str) -> Mapping[str, object]:
+    if "task_id" in attributes:
+        raise ConfigError(
+            f"{where}: task_id", attributes["task_id"], "task(id) to name a job"
+        )
+    return attributes
+
+
 class _Scoped:
-    """Sets the current scope on entry and restores it on exit.
+    """Sets the current scope on entry and restores the one around it on exit.
 
-    The exit of an async generator or of a sync yield-dependency can run in
-    another context than its entry. There the scope was never set, so there is
-    nothing to restore and nothing to complain about.
+    Scopes know their owner and the scope around them, so one object may be entered
+    by several tasks at once, or again before it is left. The exit of an async
+    generator or of a sync yield-dependency can run in another context than its
+    entry; there the scope was never set, and nothing is restored.
     """
-
-    def __init__(self) -> None:
-        # A list, for one object may be entered again before it is left.
-        self._tokens: list[Token[Scope | None]] = []
 
     def _make(self, outer: Scope | None) -> Scope:
         raise NotImplementedError
 
-    def _set(self) -> None:
-        self._tokens.append(current_scope.set(self._make(current_scope.get())))
+    def _set(self) -> Scope:
+        scope = self._make(current_scope.get())
+        current_scope.set(scope)
+        return scope
 
     def _reset(self) -> None:
-        if self._tokens:
-            try:
-                current_scope.reset(self._tokens.pop())
-            except (ValueError, RuntimeError):
-                return
+        scope = current_scope.get()
+        while scope is not None and scope.owner is not self:
+            scope = scope.outer  # bound inside and never unbound
+        if scope is not None:
+            current_scope.set(scope.outer)
 
 
 class TaskScope(_Scoped):
@@ -186,9 +201,8 @@ class TaskScope(_Scoped):
     def __init__(
         self, task_id: object, *, attributes: Mapping[str, object] | None = None
     ) -> None:
-        super().__init__()
         self._id = task_id
-        self._attributes = attributes or {}
+        self._attributes = _named(attributes or {}, "task(attributes)")
 
     def _make(self, outer: Scope | None) -> Scope:
         if callable(self._id):
@@ -201,23 +215,16 @@ class TaskScope(_Scoped):
         enclosing = outer.task_id if outer is not None else None
         if outer is not None:
             merged = {**outer.attributes, **merged}
-        own = as_task_id(self._id)
+        own, parent = as_task_id(self._id), enclosing
         if own is None:
-            return Scope(enclosing, outer.parent_id if outer else None, merged)
-        return Scope(own, enclosing, merged)
+            own, parent = enclosing, outer.parent_id if outer is not None else None
+        return Scope(own, parent, merged, outer=outer, owner=self)
 
     def __enter__(self) -> str | None:
         """Enter the scope; the value is the job's id."""
-        self._set()
-        scope = current_scope.get()
-        return scope.task_id if scope is not None else None
+        return self._set().task_id
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Restore the enclosing scope, also on cancellation."""
         self._reset()
 
@@ -225,12 +232,7 @@ class TaskScope(_Scoped):
         """Enter the scope; the value is the job's id."""
         return self.__enter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         """Restore the enclosing scope, also on cancellation."""
         self._reset()
 
@@ -285,7 +287,7 @@ def task(
             enclosing one. As a decorator: also a callable that is given the
             call's arguments and returns the id.
         attributes: Carried by each record of the scope; nested scopes add to
-            them. Their values are copied here.
+            them. Their values are copied on entry.
 
     Returns:
         A context manager (``with`` and ``async with``), whose value is the id,
@@ -294,29 +296,26 @@ def task(
     return TaskScope(id, attributes=attributes)
 
 
+_NO_SCOPE: Final = Scope(None, None, {}, outer=None, owner=None)
+
+
 class Binding(_Scoped):
     """What `bind` returns: bound already; leaving it as a context manager unbinds."""
 
     def __init__(self, attributes: Mapping[str, object]) -> None:
-        super().__init__()
+        attributes = _named(attributes, "bind()")
         self._attributes = {k: snapshot(v) for k, v in attributes.items()}
         self._set()
 
     def _make(self, outer: Scope | None) -> Scope:
-        if outer is None:
-            return Scope(None, None, self._attributes)
-        merged = {**outer.attributes, **self._attributes}
-        return Scope(outer.task_id, outer.parent_id, merged)
+        around = outer if outer is not None else _NO_SCOPE
+        merged = {**around.attributes, **self._attributes}
+        return Scope(around.task_id, around.parent_id, merged, outer=outer, owner=self)
 
     def __enter__(self) -> None:
         """Do nothing: the attributes are bound since the call."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Unbind."""
         self._reset()
 
@@ -329,5 +328,8 @@ def bind(**attributes: object) -> Binding:
 
     Args:
         **attributes: Copied here; an ``extra`` of the same name wins.
+
+    Raises:
+        ConfigError: For ``task_id``, which `task` sets.
     """
     return Binding(attributes)

@@ -19,6 +19,7 @@ __all__ = [
     "ATOMS",
     "BODY_CHARACTERS",
     "REDACTED",
+    "STACKTRACE_CHARACTERS",
     "VALUE_CHARACTERS",
     "AttributeNames",
     "Value",
@@ -39,8 +40,13 @@ ATOMS: Final = frozenset({str, int, float, bool, type(None), bytes})
 BODY_CHARACTERS: Final = 204_800
 """A longer text is cut. A default Loki refuses lines over 256 KiB."""
 
+STACKTRACE_CHARACTERS: Final = 32_768
+"""A longer stack trace loses its middle."""
+
 VALUE_CHARACTERS: Final = 16_384
 """A longer attribute is cut. A default Loki refuses 64 KiB of them in all."""
+
+_MARK_CHARACTERS: Final = 40
 
 REDACTED: Final = "[redacted]"
 MAX_DEPTH: Final = 32
@@ -49,7 +55,7 @@ MAX_ITEMS: Final = 1_000
 # Words by which a key says that its value is nobody's to read. "tokens" and
 # "token_count" are how language-model clients name a number, so they stay.
 _SECRET: Final = re.compile(
-    r"passw(or)?d|passphrase|passwd|\bpwd\b|secret|authori[sz]ation|cookie|credential"
+    r"passw(or)?d|passphrase|passwd|(^|[^a-z])pwd|secret|authori[sz]ation|cookie|credential"
     r"|(api|access|private|signing|encryption)[-_. ]?key"
     r"|token(?!s|i[sz]|[-_. ]?(count|type|limit))"
     r"|session[-_. ]?(id|key)|^session$",
@@ -64,7 +70,9 @@ _TAKEN: Final = frozenset(
         "scope_name", "scope_version", "service_name",
         "task_id", "task_parent_id", "asyncio_task_id", "asyncio_task_name",
         "asyncio_task_parent_id", "exception_type", "exception_message",
-        "exception_stacktrace",
+        "exception_stacktrace", "code_file_path", "code_function_name",
+        "code_line_number", "code_stacktrace", "thread_id", "thread_name",
+        "process_pid",
     }
 )  # fmt: skip
 _NAMES_REMEMBERED: Final = 4_096
@@ -77,7 +85,7 @@ def describe(value: object, error: BaseException) -> str:
 
 def cut(text: str, characters: int) -> str:
     """Return *text*, cut to *characters* with a mark that says how much is gone."""
-    if len(text) <= characters:
+    if len(text) <= characters + _MARK_CHARACTERS:  # also what was cut before
         return text
     return f"{text[:characters]}… [{len(text) - characters} characters cut]"
 
@@ -103,6 +111,7 @@ def _snapshot(value: object, depth: int) -> Value:
 
 
 def _copy(value: object, depth: int) -> Value:
+    # A class pattern says nothing of the items, so the annotations do.
     match value:
         case enum.Enum():
             return value.name
@@ -111,23 +120,23 @@ def _copy(value: object, depth: int) -> Value:
         case str():
             return str.__str__(value)
         case bytes() | bytearray() | memoryview():
-            data: bytes | bytearray | memoryview[int] = value
+            data: bytes | bytearray | memoryview[int] = value  # pyright: ignore[reportUnknownVariableType]
             return bytes(data)
         case datetime.datetime() | datetime.date() | datetime.time():
             return value.isoformat()
         case Mapping():
-            pairs: Mapping[object, object] = value
+            pairs: Mapping[object, object] = value  # pyright: ignore[reportUnknownVariableType]
             return {
                 key if type(key) is str else cut(str(key), 256): _snapshot(item, depth)
                 for key, item in islice(pairs.items(), MAX_ITEMS)
             }
         case AbstractSet():
-            members: AbstractSet[object] = value
+            members: AbstractSet[object] = value  # pyright: ignore[reportUnknownVariableType]
             return tuple(
                 _snapshot(i, depth) for i in sorted(members, key=repr)[:MAX_ITEMS]
             )
         case Sequence():
-            items: Sequence[object] = value
+            items: Sequence[object] = value  # pyright: ignore[reportUnknownVariableType]
             return tuple(_snapshot(item, depth) for item in islice(items, MAX_ITEMS))
         case _:
             return cut(str(value), VALUE_CHARACTERS)

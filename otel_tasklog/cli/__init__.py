@@ -18,7 +18,7 @@ def main() -> None:
     try:
         from otel_tasklog.cli._commands import make_cli
     except ImportError as error:
-        if error.name not in {"click", "rich"}:
+        if (error.name or "").partition(".")[0] not in {"click", "rich"}:
             raise
         print(MissingExtraError("the command line", "cli"), file=sys.stderr)
         sys.exit(2)

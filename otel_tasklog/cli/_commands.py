@@ -8,7 +8,6 @@ import signal
 import sys
 
 import click  # noqa: TID253 - this module is imported by main() alone
-import rich  # noqa: F401, TID253 - both or neither
 
 import otel_tasklog
 from otel_tasklog.cli._demo import Demo

@@ -19,16 +19,18 @@ from collections import Counter
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console  # noqa: TID253 - see _commands
+from rich.markup import escape  # noqa: TID253
 from rich.table import Table  # noqa: TID253
 
 import otel_tasklog
+from otel_tasklog._text import visible
 from otel_tasklog.cli._shop import Shop
-from otel_tasklog.cli._text import visible
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from otel_tasklog import Stats, TaskLog
+    from otel_tasklog._config import Settings
 
 __all__ = ["Demo"]
 
@@ -105,13 +107,14 @@ class Demo:
         async with contextlib.AsyncExitStack() as stack:
             if not external:
                 await stack.enter_async_context(receiver)
-            tasklog = otel_tasklog.install(
-                service_name=os.environ.get("OTEL_SERVICE_NAME") or "shop",
-                level="DEBUG",
-                console=False,
-                replace=True,
-                **({} if external else {"endpoint": receiver.endpoint}),
-            )
+            settings: Settings = {
+                "service_name": os.environ.get("OTEL_SERVICE_NAME") or "shop",
+                "level": "DEBUG",
+                "console": False,
+            }
+            if not external:
+                settings["endpoint"] = receiver.endpoint
+            tasklog = otel_tasklog.install(**settings)
             async with tasklog:
                 await self._open_shop(tasklog, stack)
         # The receiver has ended by now, so all that it took has been counted.
@@ -124,7 +127,7 @@ class Demo:
         self, tasklog: TaskLog, stack: contextlib.AsyncExitStack
     ) -> None:
         self._say(f"[bold]A small shop logs for {self._seconds:g} seconds.[/bold]")
-        self._say(f"Records go to {visible(tasklog.config.endpoint)}")
+        self._say(f"Records go to {escape(visible(tasklog.config.endpoint))}")
         await self._start_monitor(tasklog, stack)
         shop = Shop()
         self._close_on_interrupt(shop)
@@ -137,7 +140,7 @@ class Demo:
             counting.cancel()
             await asyncio.gather(counting, return_exceptions=True)
         self._queries(tasklog)
-        await tasklog.aflush(timeout_seconds=10)
+        await tasklog.aflush(timeout_seconds=3)
 
     async def _start_monitor(
         self, tasklog: TaskLog, stack: contextlib.AsyncExitStack
@@ -149,7 +152,7 @@ class Demo:
         except otel_tasklog.TaskLogError as error:
             if self._monitor:
                 raise
-            self._say(f"No telnet monitor: {visible(error)}")
+            self._say(f"No telnet monitor: {escape(visible(error))}")
             return
         self._say(
             f"Look inside while it runs: [bold]telnet {monitor.host} {monitor.port}"
@@ -175,7 +178,7 @@ class Demo:
         self._say("\n[bold]The newest warnings and errors[/bold], from memory:")
         for record in tasklog.query(min_level="WARNING", limit=3):
             self._record(record)
-        self._say("\n[bold]All of order-1[/bold], with its payment's task around it:")
+        self._say("\n[bold]All of order-1[/bold], from three loggers and a thread:")
         for record in tasklog.query(task_id="order-1", newest_first=False):
             self._record(record)
 
@@ -216,7 +219,7 @@ class Demo:
         if stats.captured == stats.delivered == arrived:
             self._say("[green]Everything that was captured arrived.[/green]")
             return 0
-        why = f": {visible(stats.last_error)}" if stats.last_error else ""
+        why = f": {escape(visible(stats.last_error))}" if stats.last_error else ""
         self._say(f"[red]Not everything arrived[/red]{why}")
         return 1
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console  # noqa: TID253 - see _commands
 from rich.text import Text  # noqa: TID253
 
-from otel_tasklog.cli._text import visible
+from otel_tasklog._text import visible
 from otel_tasklog.viewer import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
+    from otel_tasklog.capture._values import Value
     from otel_tasklog.delivery._decode import DecodedRecord
 
 __all__ = ["receive"]
@@ -34,11 +36,14 @@ def receive(*, host: str, port: int, as_json: bool) -> None:
         OSError: The port cannot be had.
     """
     show = _print_json if as_json else _printer(Console(highlight=False))
-    receiver = Receiver(show, host=host, port=port)
     ended = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        ended.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    with receiver:
+        signal.signal(number, end)
+    with Receiver(show, host=host, port=port) as receiver:
         # On stderr, so that stdout holds records alone.
         print(f"listening on {receiver.endpoint}", file=sys.stderr, flush=True)
         # Not for ever: a wait without a time cannot be interrupted on Windows.
@@ -52,7 +57,7 @@ def _print_json(records: list[DecodedRecord]) -> None:
     sys.stdout.flush()
 
 
-def _plain(value: object) -> object:
+def _plain(value: Value) -> object:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, tuple):

@@ -31,6 +31,11 @@ class CardDeclinedError(Exception):
     """The bank said no."""
 
 
+def _ask_bank(number: int) -> None:
+    if number % 7 == 0:
+        raise ConnectionError("the bank hung up")
+
+
 class Shop:
     """Takes orders until it is told to stop.
 
@@ -99,10 +104,9 @@ class Shop:
                 for attempt in (1, 2):
                     payments.debug("bank asked", extra={"attempt": attempt})
                     await self._pause(0.1)
-                if number % 7 == 0:
-                    try:
-                        raise ConnectionError("the bank hung up")
-                    except ConnectionError as error:
-                        message = f"no approval for {amount:.2f}"
-                        raise CardDeclinedError(message) from error
+                try:
+                    _ask_bank(number)
+                except ConnectionError as error:
+                    message = f"no approval for {amount:.2f}"
+                    raise CardDeclinedError(message) from error
                 payments.info("approved", extra={"amount": amount})

@@ -116,12 +116,15 @@ class Intake:
         """
         taken: list[Captured] = []
         self.taken = taken
-        while len(taken) < limit:
+        while len(taken) < limit and self.waiting:
             try:
-                oldest = self.waiting[0]
-                taken.append(oldest)
+                taken.append(self.waiting[0])
+            except IndexError:  # an overflow came between
+                break
+            try:
                 popped = self.waiting.popleft()
-            except IndexError:  # empty, or just emptied by an overflow
+            except IndexError:  # likewise; it has been counted as dropped
+                taken.pop()
                 break
             taken[-1] = popped  # another one, if an overflow came between
             self.waiting_bytes -= popped[SIZE]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ExporterSender"]
 
 EXPORTER_ATTEMPTS: Final = 10
-"""With the outbox's back-off, four minutes and the exporter's own retries."""
+"""With the outbox's back-off, two minutes and the exporter's own retries."""
 
 
 class ExporterSender:
@@ -74,14 +74,12 @@ class ExporterSender:
 
 
 def _readable(body: bytes) -> list[ReadableLogRecord]:
-    resources: dict[int, Resource] = {}
+    attributes, resource = None, Resource({})
     records: list[ReadableLogRecord] = []
     for decoded in decode_request(body):
         wire = decoded.record
-        resource = resources.setdefault(
-            id(decoded.resource),
-            Resource(decoded.resource),
-        )
+        if decoded.resource is not attributes:  # one object for each resource
+            attributes, resource = decoded.resource, Resource(decoded.resource)
         context = None
         if wire.trace_id:
             span = SpanContext(

@@ -31,6 +31,8 @@ MAX_BACKOFF_SECONDS: Final = 30.0
 LARGE_BATCH_BYTES: Final = 262_144
 """A batch over this that is answered "busy" three times alike is split."""
 
+SAME_REFUSALS: Final = 3
+
 MISCONFIGURED_SECONDS: Final = 30.0
 """Nobody mends a token faster, and a wrong address deserves no load."""
 
@@ -44,7 +46,7 @@ class Batch:
         self.number = number
         self.body = body
         self.records = records
-        self.refusals: list[str] = []  # equal "busy" answers in a row
+        self.refusals: deque[str] = deque(maxlen=SAME_REFUSALS)
 
 
 class Outbox:
@@ -199,8 +201,8 @@ class Outbox:
 
     def _retry(self, batch: Batch, outcome: Retry, now: float) -> None:
         batch.refusals.append(outcome.message)
-        same = set(batch.refusals[-3:]) == {outcome.message}
-        if outcome.busy and same and len(batch.refusals) >= 3:
+        same = set(batch.refusals) == {outcome.message}
+        if outcome.busy and same and len(batch.refusals) == SAME_REFUSALS:
             large = len(batch.body) > LARGE_BATCH_BYTES and batch.records > 1
             if large:  # Loki refuses too large a push so, for ever
                 self._split(batch, TooLarge(outcome.message))

@@ -21,6 +21,8 @@ import dataclasses
 import gzip
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from otel_tasklog._config import VERSION
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -48,6 +50,7 @@ HTTP_LOGGERS: Final = (
 """Loggers of the HTTP client. `TaskLog` keeps what they say on its own threads
 from every handler, for it would be a line for each batch."""
 
+USER_AGENT: Final = f"otel-tasklog/{VERSION}"
 MAX_ANSWER_BYTES: Final = 4_194_304
 _TOO_LARGE_WORDS: Final = ("too large", "larger than", "exceeds", "body size")
 
@@ -131,7 +134,9 @@ class HttpSender:
         self._endpoint = endpoint
         self._compress = compress
         self._max_retry_after_seconds = max_retry_after_seconds
-        self._headers = {"Content-Type": "application/x-protobuf", **headers}
+        self._headers = urllib3.HTTPHeaderDict({"User-Agent": USER_AGENT})
+        self._headers.update(headers)  # whatever case their names are in
+        self._headers["Content-Type"] = "application/x-protobuf"
         if compress:
             self._headers["Content-Encoding"] = "gzip"
         self._errors = urllib3.exceptions
@@ -157,8 +162,8 @@ class HttpSender:
                 preload_content=False,
             )
             answer = response.read(MAX_ANSWER_BYTES)
-            response.drain_conn()
-            response.release_conn()
+            # Read to its end, it has gone back to the pool; else it is of no use.
+            response.close()
         except self._errors.SSLError as error:
             return Misconfigured(
                 f"TLS to {self._endpoint} failed: {error}; is it https, and "

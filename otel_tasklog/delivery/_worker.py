@@ -1,28 +1,20 @@
 """The worker: takes, batches, sends, retries, flushes, and ends in time.
 
-Two threads. The *worker* never waits for a peer: `Worker.turn` does what is due
-and says how long nothing will be. The *sender* blocks in one request at a time and
-posts what came of it to the worker's inbox. So a receiver that hangs delays neither
-the finishing of records, nor the bounds, nor the end of the process.
-
-Both are started at the first record, by ``_thread.start_new_thread``: a log call
-may come from a signal handler, and ``threading.Thread.start`` takes locks that the
-interrupted code may hold. They are daemon threads, of which ``atexit`` (see
-`TaskLog`) asks for an orderly end.
+It never waits for anything. `Worker.turn` reads one message, does what is due and
+says for how long nothing will be; the thread around it, in ``_threads.py``, does
+the waiting. So a test can drive it with a clock of its own.
 """
 
 from __future__ import annotations
 
-import _thread
 import logging
 import threading
 import time
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, Protocol
 
 from otel_tasklog.delivery._buffer import Wake
-from otel_tasklog.delivery._senders import Outcome, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +22,9 @@ if TYPE_CHECKING:
     from otel_tasklog.capture._record import Captured
     from otel_tasklog.delivery._buffer import Intake
     from otel_tasklog.delivery._outbox import Batch, Outbox
-    from otel_tasklog.delivery._senders import Sender
+    from otel_tasklog.delivery._senders import Outcome
 
-__all__ = ["Clock", "Flush", "MonotonicClock", "Worker"]
+__all__ = ["Clock", "Flush", "MonotonicClock", "Stop", "Worker"]
 
 SLICE_RECORDS: Final = 64
 """So many records are finished before the event loop's thread gets its turn."""
@@ -73,7 +65,9 @@ class Flush:
         self.dropped = 0  # how many records had been given up before
 
 
-class _Stop:
+class Stop:
+    """A wish to end: deliver what is there, give up the rest at *deadline*."""
+
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
 
@@ -85,10 +79,15 @@ class Worker:
         intake: Where records come from.
         process: Finishes a slice of records: resolves, keeps, adds to the outbox.
         outbox: What is to be sent; None if nothing is exported.
-        sender: Sends it.
         delay_seconds: How long a record may wait for others.
         limits: Records and bytes that intake and outbox hold together.
         clock: For tests; the machine's by default.
+
+    Attributes:
+        to_send: Batches to send, one at a time; None at the end.
+        stopped: Set when the worker has ended.
+        lock: Held while records change places, so that whoever counts them holds
+            it too; a log call never does. Re-entrant, for signal handlers may count.
     """
 
     def __init__(
@@ -97,7 +96,6 @@ class Worker:
         intake: Intake,
         process: Callable[[list[Captured], float], None],
         outbox: Outbox | None,
-        sender: Sender | None,
         delay_seconds: float,
         limits: tuple[int, int],
         clock: Clock | None = None,
@@ -105,113 +103,18 @@ class Worker:
         self._intake = intake
         self._process = process
         self._outbox = outbox
-        self._sender = sender
         self._delay_seconds = delay_seconds
         self._max_records, self._max_bytes = limits
-        self._clock = clock or MonotonicClock()
+        self.clock = clock or MonotonicClock()
         self._take_at: float | None = None
         self._flushes: list[Flush] = []
-        self._stop: _Stop | None = None
-        self._started = False
-        self._to_send: SimpleQueue[Batch | None] = SimpleQueue()
+        self._stop: Stop | None = None
+        self.to_send: SimpleQueue[Batch | None] = SimpleQueue()
         self._stop_done = False
         self._reported: dict[str, float] = {}
         self._to_say: list[Callable[[], None]] = []
-        self.own_threads: set[int] = set()
         self.stopped = threading.Event()
-        # Held while records change places, so that whoever counts them holds it
-        # too. A log call never does. Re-entrant, for signal handlers may count.
         self.lock = threading.RLock()
-
-    # -- life of the threads ---------------------------------------------------
-
-    def start(self) -> None:
-        """Start the threads if they are not there. From a log call; no lock."""
-        if self._started:
-            return
-        self._started = True
-        try:
-            if self._sender is not None:
-                _thread.start_new_thread(self._send, ())
-            _thread.start_new_thread(self._run, ())
-        except RuntimeError:
-            # No thread to be had, at the interpreter's end for example. The next
-            # record tries again, and `stop` does the work itself.
-            self._started = False
-            self._intake.parked = True
-
-    def _run(self) -> None:
-        self._adopt("otel_tasklog worker")
-        try:
-            wait: float | None = 0.0
-            while not self.stopped.is_set():
-                try:
-                    wait = self.turn(self._receive(wait))
-                except Exception:  # noqa: BLE001 - it must not end
-                    _log.exception("the delivery worker failed, and goes on")
-                    wait = 1.0
-        finally:
-            self.own_threads.discard(_thread.get_ident())
-
-    def _send(self) -> None:
-        self._adopt("otel_tasklog sender")
-        try:
-            while (batch := self._to_send.get()) is not None:
-                self._intake.inbox.put(self._answer(batch))
-        finally:
-            self.own_threads.discard(_thread.get_ident())
-
-    def _adopt(self, name: str) -> None:
-        threading.current_thread().name = name
-        self.own_threads.add(_thread.get_ident())
-
-    def _answer(self, batch: Batch) -> Outcome:
-        assert self._sender is not None  # noqa: S101 - for the type checker
-        try:
-            return self._sender.send(batch.body)
-        except Exception as error:  # noqa: BLE001 - a sender is anybody's code
-            return Retry(f"{type(self._sender).__name__}.send raised {error!r}")
-
-    def _receive(self, wait: float | None) -> object:
-        try:
-            if wait is not None and wait <= 0:
-                return self._intake.inbox.get_nowait()
-            return self._intake.inbox.get(timeout=wait)
-        except Empty:
-            return None
-
-    def stop(self, timeout_seconds: float) -> None:
-        """Deliver what is there within the time, count the rest, end the threads.
-
-        Returns when that is done. It is done in this thread if no thread of ours
-        can be started any more, as at the end of the interpreter.
-        """
-        deadline = self._clock.monotonic() + timeout_seconds
-        message = _Stop(deadline)
-        self.start()
-        if self._started:
-            self._intake.inbox.put(message)
-            # The worker keeps the deadline itself; a moment for its last turn.
-            self.stopped.wait(timeout_seconds + 1.0)
-        else:
-            self._finish_here(message)
-
-    def _finish_here(self, message: _Stop) -> None:
-        ident = _thread.get_ident()
-        self.own_threads.add(ident)
-        try:
-            wait = self.turn(message)
-            while not self.stopped.is_set():
-                batch = self._outbox.in_flight if self._outbox is not None else None
-                if batch is not None:
-                    wait = self.turn(self._answer(batch))
-                else:
-                    time.sleep(wait or 0.0)
-                    wait = self.turn(None)
-        finally:
-            self.own_threads.discard(ident)
-
-    # -- the work --------------------------------------------------------------
 
     def turn(self, message: object) -> float | None:
         """Do what is due; return for how many seconds nothing will be.
@@ -222,7 +125,7 @@ class Worker:
         Returns:
             Seconds, or None: until something comes.
         """
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         with self.lock:
             self._note(message, now)
             if self._take_at is not None and now >= self._take_at:
@@ -233,7 +136,7 @@ class Worker:
             self._maybe_stop(now)
             wait = self._wait_seconds(now)
         if batch is not None:
-            self._to_send.put(batch)
+            self.to_send.put(batch)
         self._tell()
         return wait
 
@@ -243,7 +146,7 @@ class Worker:
         for say in said:
             say()
         if self._stop_done:
-            self._to_send.put(None)
+            self.to_send.put(None)
             self.stopped.set()
 
     def _note(self, message: object, now: float) -> None:
@@ -261,7 +164,7 @@ class Worker:
                     message.dropped = self._dropped()
                     outbox.hurry()
                 self._flushes.append(message)
-            case _Stop():
+            case Stop():
                 self._stop = message
                 self._take(now, close=True)
                 if outbox is not None:
@@ -285,7 +188,7 @@ class Worker:
 
     def take_all(self) -> None:
         """Finish what is waiting. Under the lock; from any thread."""
-        self._take(self._clock.monotonic(), close=False)
+        self._take(self.clock.monotonic(), close=False)
 
     def _take(self, now: float, *, close: bool) -> None:
         """Finish what was waiting when this began, in slices, and enforce bounds."""
@@ -377,7 +280,7 @@ class Worker:
 
     def _report(self, cause: str, text: str) -> None:
         """Tell the application's log, at most once per cause and interval."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         last = self._reported.get(cause)
         if last is None or now - last >= REPORT_SECONDS:
             self._reported[cause] = now

@@ -157,8 +157,9 @@ class Ring:
             yield from reversed(own) if query.newest_first else own
             return
         chunks = self._chunks.copy()
-        ordered: Iterable[_Chunk] = reversed(chunks) if query.newest_first else chunks
-        for chunk in ordered:
+        if query.newest_first:
+            chunks.reverse()
+        for chunk in chunks:
             if chunk.highest >= lowest:
                 records = chunk.records.copy()
                 yield from reversed(records) if query.newest_first else records

@@ -55,7 +55,6 @@ class Filters(TypedDict, total=False):
 
 
 _LEVEL: Final = Origin._fields.index("level")
-_SEVERITY_TEXT: Final = Origin._fields.index("severity_text")
 _LOGGER: Final = Origin._fields.index("logger")
 _TASK_ID: Final = Who._fields.index("task_id")
 _NUMBER: Final = Who._fields.index("number")
@@ -85,7 +84,7 @@ class Query:
     Attributes:
         task_id: Exactly this job's; its ``str()`` is compared.
         run_id: Exactly this value of the attribute ``run_id``.
-        level: Exactly this level, by number or name.
+        level: Exactly this level, by number or by any of its names.
         min_level: At least this level.
         logger: This logger and the ones below it.
         text: A part of the message, whatever its case.
@@ -145,7 +144,8 @@ class Query:
             lowest = level_number("min_level", self.min_level)
             tests.append(lambda r: bool(r[ORIGIN][_LEVEL] >= lowest))
         if self.level is not None:
-            tests.append(_exactly(self.level))
+            exactly = level_number("level", self.level)
+            tests.append(lambda r: bool(r[ORIGIN][_LEVEL] == exactly))
         if self.since is not None:
             since_ns = _instant_ns("since", self.since)
             tests.append(lambda r: r[TIMESTAMP_NS] >= since_ns)
@@ -164,13 +164,6 @@ class Query:
             text = self.text.lower()
             tests.append(lambda r: text in r[MESSAGE].lower())
         return tests
-
-
-def _exactly(level: int | str) -> Callable[[Sealed], bool]:
-    if isinstance(level, str):
-        name = level.upper()
-        return lambda r: r[ORIGIN][_SEVERITY_TEXT].upper() == name
-    return lambda r: bool(r[ORIGIN][_LEVEL] == level)
 
 
 def _below(logger: str) -> Callable[[Sealed], bool]:

@@ -41,10 +41,10 @@ class Receiver:
         port: Where to listen; 0 takes a free one.
 
     Attributes:
-        endpoint: The URL to send to.
+        endpoint: The URL to send to, once it is entered.
 
     Raises:
-        OSError: The port cannot be had.
+        OSError: On entry: the port cannot be had.
     """
 
     def __init__(
@@ -54,23 +54,21 @@ class Receiver:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        self._server = _Server((host, port), _Handler, on_records)
-        self.endpoint: str = f"http://{host}:{self._server.server_port}{LOGS_PATH}"
-        self._thread: threading.Thread | None = None
-
-    def serve(self) -> None:
-        """Serve in this thread until `close` is called from another."""
-        self._server.serve_forever(poll_interval=0.1)
-
-    def close(self) -> None:
-        """Stop serving and free the port."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._on_records = on_records
+        self._address = (host, port)
+        self.endpoint = ""
 
     def __enter__(self) -> Self:
-        """Serve in a thread of its own."""
+        """Listen, and serve in a thread of its own."""
+        self._server = _Server(self._address, _Handler, self._on_records)
+        self.endpoint = (
+            f"http://{self._address[0]}:{self._server.server_port}{LOGS_PATH}"
+        )
         self._thread = threading.Thread(
-            target=self.serve, name="otel_tasklog receiver", daemon=True
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.05},
+            name="otel_tasklog receiver",
+            daemon=True,
         )
         self._thread.start()
         return self
@@ -81,10 +79,10 @@ class Receiver:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close."""
-        self.close()
-        if self._thread is not None:
-            self._thread.join()
+        """Stop serving and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -176,4 +174,6 @@ def _inflate(body: bytes, encoding: str) -> bytes:
         raise ValueError(f"the body is not {encoding}: {error}") from None
     if inflater.unconsumed_tail:
         raise ValueError(f"the body is more than {MAX_BODY_BYTES} bytes")
+    if not inflater.eof:
+        raise ValueError(f"the body's {encoding} ends too soon")
     return plain

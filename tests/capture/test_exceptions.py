@@ -109,6 +109,8 @@ def test_the_text_equals_the_standard_librarys(case: Callable[[], None]) -> None
     except Exception as error:  # noqa: BLE001
         captured = capture_exception(error, error.__traceback__)
         expected = "".join(traceback.format_exception(error))
+    else:
+        pytest.fail("it raised nothing")
     assert render_exception(captured) == expected
 
 
@@ -127,7 +129,7 @@ def test_neither_exception_nor_frames_are_kept(harness: Harness) -> None:
         local = Local()
         seen = weakref.ref(local)
         try:
-            raise ValueError(local)
+            raise ValueError(local)  # noqa: TRY301 - from the frame with the local
         except ValueError:
             harness.log.exception("failed")
         return seen

@@ -252,6 +252,31 @@ def test_bind_lasts_for_the_context_or_the_block(harness: Harness) -> None:
     assert z.attributes == {}
 
 
+def test_a_job_is_named_by_task_alone() -> None:
+    with pytest.raises(ConfigError, match=r"task\(id\)"):
+        bind(task_id="x")
+    with pytest.raises(ConfigError, match=r"task\(id\)"):
+        task("a", attributes={"task_id": "x"})
+
+
+def test_one_scope_object_serves_several_tasks_at_once(harness: Harness) -> None:
+    scope = task("shared")
+
+    async def job(both: asyncio.Barrier) -> str | None:
+        async with scope:
+            await both.wait()
+        await both.wait()
+        return current_task_id()
+
+    async def main() -> list[str | None]:
+        both = asyncio.Barrier(2)
+        async with asyncio.TaskGroup() as group:
+            jobs = [group.create_task(job(both), name=f"n{i}") for i in range(2)]
+        return [job.result() for job in jobs]
+
+    assert asyncio.run(main()) == ["n0", "n1"]
+
+
 def test_bound_values_are_copied(harness: Harness) -> None:
     items = [1]
     with bind(items=items):

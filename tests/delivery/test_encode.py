@@ -155,7 +155,7 @@ def test_nan_is_nan() -> None:
 
 
 def test_a_request_splits_into_two_that_hold_all_in_order() -> None:
-    records = [
+    records: list[dict[str, Any]] = [
         {"timestamp": n, "scope": f"s{n % 3}", "severity": 9, "text": "INFO",
          "body": str(n), "attributes": {}, "span": None}
         for n in range(11)
@@ -175,6 +175,7 @@ def test_a_request_splits_into_two_that_hold_all_in_order() -> None:
 
 def test_more_origins_tasks_and_keys_than_are_remembered() -> None:
     encoder = Encoder({}, include=("asyncio", "code", "thread", "process"))
+    encoded = b""
     for number in range(9_000):
         origin = ("s", 20, 9, "INFO", "p", number, "f", 1, "t", 2)
         who = (f"job-{number}", None, number, f"n{number}", None)

@@ -58,7 +58,7 @@ class Answering(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Peer  # type: ignore[mutable-override]
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.requests.append((self.path, dict(self.headers), body))
         status, headers, answer = self.server.answer
@@ -250,7 +250,7 @@ def test_a_broken_exporter_harms_nobody(capsys: pytest.CaptureFixture[str]) -> N
     tasklog = TaskLog(Config(exporter=Broken()))
     log = logging.getLogger("test.broken")
     log.propagate, log.handlers[:] = False, [tasklog.handler]
-    log.info("x")
+    log.warning("x")
     assert not tasklog.flush(0.05)
     tasklog.close(0.05)
     assert tasklog.stats().dropped_by == {"closed": 1}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from otel_tasklog import Config, TaskLog
-from otel_tasklog.delivery._worker import Flush, Worker
+from otel_tasklog.delivery._threads import Threads
+from otel_tasklog.delivery._worker import Flush
 from otel_tasklog.testing import FakeClock, MemorySender, Rejected, Retry
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ class Turns:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
         self.clock = FakeClock()
-        monkeypatch.setattr(Worker, "start", lambda _worker: None)
+        monkeypatch.setattr(Threads, "start", lambda _threads: None)
         self.tasklog = TaskLog(Config(**settings), sender=MemorySender())
         self.worker = self.tasklog._worker
-        self.worker._clock = self.clock
+        self.worker.clock = self.clock
         self.intake = self.tasklog._intake
         self.wait: float | None = None
 
@@ -51,9 +52,9 @@ class Turns:
 
     def sent(self) -> int | None:
         """Take the batch that the worker gave to the sender; its records."""
-        if self.worker._to_send.empty():
+        if self.worker.to_send.empty():
             return None
-        batch = self.worker._to_send.get()
+        batch = self.worker.to_send.get()
         assert batch is not None
         return batch.records
 
@@ -220,7 +221,7 @@ def test_close_delivers_and_ends_the_threads(make: Callable[..., Harness]) -> No
     harness = make()
     harness.log.info("x")
     assert harness.tasklog.flush()
-    assert len(harness.tasklog._worker.own_threads) == 2
+    assert len(harness.tasklog.port.own_threads) == 2
     harness.log.info("y")
     harness.tasklog.close()
     harness.tasklog.close()

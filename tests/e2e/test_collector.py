@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 import otel_tasklog
 
 if TYPE_CHECKING:
-    from conftest import ReceiverProcess
+    from e2e.conftest import ReceiverProcess
     from opentelemetry.trace import Span
 
 pytestmark = pytest.mark.e2e
@@ -76,7 +76,10 @@ def test_20_000_records_of_200_tasks_arrive_once_with_all_that_they_are(
 
     async def main() -> otel_tasklog.Stats:
         async with otel_tasklog.install(
-            endpoint=rotel, service_name="e2e", loggers=[log], schedule_delay_seconds=0.1
+            endpoint=rotel,
+            service_name="e2e",
+            loggers=[log],
+            schedule_delay_seconds=0.1,
         ) as tasklog:
             log.setLevel(logging.INFO)
             log.propagate = False

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
-    from conftest import ReceiverProcess
+    from e2e.conftest import ReceiverProcess
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -26,18 +26,18 @@ tasklog = otel_tasklog.install(level="INFO", console=False)
 for number in range(100):
     logging.getLogger("ends").info("record %d", number)
 """
+BUSY_LOOP = """
+signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+while True: pass
+"""
 ENDINGS = {
     "normal": ("", 0),
     "sys.exit": ("sys.exit(3)", 3),
     "uncaught exception": ("1 / 0", 1),
     "keyboard interrupt": ("signal.raise_signal(signal.SIGINT)", -signal.SIGINT),
     "sigterm": ("signal.raise_signal(signal.SIGTERM)", -signal.SIGTERM),
-    "sigterm of a busy loop": (
-        "signal.setitimer(signal.ITIMER_REAL, 0.05)\n"
-        "signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), 15))\n"
-        "while True: pass",
-        -signal.SIGTERM,
-    ),
+    "sigterm of a busy loop": (BUSY_LOOP, -signal.SIGTERM),
 }
 
 

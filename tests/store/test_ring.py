@@ -43,27 +43,29 @@ records = st.lists(
 )
 
 
-@given(
-    logged=records,
-    batch=st.integers(1, 20),
-    capacity=st.integers(1, 40),
-    unfinished=st.integers(0, 10),
+queries = st.builds(
+    Query,
     task_id=st.sampled_from([*TASKS, "missing"]),
     min_level=st.sampled_from([None, *LEVELS]),
     text=st.sampled_from([None, "a", "BC"]),
     limit=st.sampled_from([None, 0, 1, 5]),
     newest_first=st.booleans(),
 )
+
+
+@given(
+    logged=records,
+    batch=st.integers(1, 20),
+    capacity=st.integers(1, 40),
+    unfinished=st.integers(0, 10),
+    query=queries,
+)
 def test_a_query_finds_what_a_plain_list_holds(
     logged: list[tuple[str | None, int, str]],
     batch: int,
     capacity: int,
     unfinished: int,
-    task_id: str | None,
-    min_level: int | None,
-    text: str | None,
-    limit: int | None,
-    newest_first: bool,  # noqa: FBT001
+    query: Query,
 ) -> None:
     everything = [sealed(i, *fields) for i, fields in enumerate(logged)]
     finished = everything[: max(len(everything) - unfinished, 0)]
@@ -79,16 +81,12 @@ def test_a_query_finds_what_a_plain_list_holds(
     expected = [
         record
         for record in everything[-capacity:]
-        if (task_id is None or record[3][0] == task_id)
-        and (min_level is None or record[2][1] >= min_level)
-        and (text is None or text.lower() in record[5].lower())
+        if (query.task_id is None or record[3][0] == query.task_id)
+        and (query.min_level is None or record[2][1] >= query.min_level)
+        and (query.text is None or query.text.lower() in record[5].lower())
     ]
-    expected = expected[::-1] if newest_first else expected
-    query = Query(
-        task_id=task_id, min_level=min_level, text=text, limit=limit,
-        newest_first=newest_first,
-    )  # fmt: skip
-    assert ring.select(query) == [TaskRecord(r) for r in expected[:limit]]
+    expected = expected[::-1] if query.newest_first else expected
+    assert ring.select(query) == [TaskRecord(r) for r in expected[: query.limit]]
 
 
 @given(sizes=st.lists(st.integers(1, 50), max_size=80), bound=st.integers(1, 200))

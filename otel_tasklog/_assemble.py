@@ -1,0 +1,67 @@
+"""Settings to the objects that they describe: resource, encoder, sender."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from opentelemetry.sdk.resources import Resource
+
+from otel_tasklog.delivery._encode import Encoder
+from otel_tasklog.delivery._outbox import Outbox
+from otel_tasklog.delivery._senders import HttpSender
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_tasklog._config import Config
+    from otel_tasklog.capture._values import Value
+    from otel_tasklog.delivery._senders import Sender
+
+__all__ = ["make_outbox", "make_resource", "make_sender"]
+
+
+def make_resource(config: Config) -> Resource:
+    """Return what the SDK's detectors find, and what the settings add.
+
+    They read ``OTEL_SERVICE_NAME``, ``OTEL_RESOURCE_ATTRIBUTES`` and
+    ``OTEL_EXPERIMENTAL_RESOURCE_DETECTORS``. They also start threads, so this is
+    nothing for a forked child's first moments.
+    """
+    attributes = dict(config.resource_attributes)
+    if config.service_name is not None:
+        attributes["service.name"] = config.service_name
+    return Resource.create(attributes)
+
+
+def make_outbox(config: Config, resource: Resource) -> Outbox:
+    """Return an empty outbox for the records of a resource."""
+    encoder = Encoder(
+        cast("Mapping[str, Value]", resource.attributes),
+        schema_url=resource.schema_url,
+        include=config.include,
+    )
+    return Outbox(
+        encoder=encoder,
+        batch_records=config.batch_records,
+        batch_bytes=config.batch_bytes,
+        delay_seconds=config.schedule_delay_seconds,
+    )
+
+
+def make_sender(config: Config) -> Sender | None:
+    """Return what sends the batches, or None if nothing is exported."""
+    if config.exporter is None:
+        return None
+    if config.exporter == "otlp":
+        return HttpSender(
+            config.endpoint,
+            headers=config.headers,
+            compress=config.compression == "gzip",
+            timeout_seconds=config.timeout_seconds,
+            max_retry_after_seconds=config.max_retry_after_seconds,
+        )
+    from otel_tasklog.delivery._exporter import (
+        ExporterSender,
+    )
+
+    return ExporterSender(config.exporter)

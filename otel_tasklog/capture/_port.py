@@ -1,0 +1,50 @@
+"""Where handlers hand their records over; all that they know of a TaskLog."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otel_tasklog.capture._handler import TaskLogHandler
+    from otel_tasklog.capture._record import Captured
+
+__all__ = ["Port"]
+
+
+def _nowhere(captured: Captured) -> None:
+    """Take a record before there is anybody to give it to."""
+
+
+class Port:
+    """Where the handlers of one TaskLog hand their records over.
+
+    It stays the same when what is behind it changes, as in a forked child.
+
+    Attributes:
+        accept: Takes a `Captured`; must neither wait nor raise.
+        next_sequence: Draws the next number; one step of the interpreter.
+        wake: Asks for delivery soon.
+        own_threads: Threads whose records are ours and go nowhere.
+        last_ns: The timestamp of the record before.
+        handlers: Who hands over here.
+    """
+
+    __slots__ = (
+        "accept", "handlers", "last_ns", "next_sequence", "own_threads", "wake",
+    )  # fmt: skip
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.wake = wake
+        self.accept: Callable[[Captured], None] = _nowhere
+        self.next_sequence: Callable[[], int] = int
+        self.own_threads: set[int | None] = set()
+        self.last_ns = 0
+        self.handlers: WeakSet[TaskLogHandler] = WeakSet()
+
+    def close(self) -> None:
+        """Send the handlers away; one made by hand finds the next TaskLog itself."""
+        for handler in list(self.handlers):
+            handler.connect(None)

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from telnet_client import Telnet
 
 from otel_tasklog.viewer import Receiver
 
@@ -105,6 +106,30 @@ def test_control_c_closes_the_shop_and_still_delivers() -> None:
     assert (process.returncode, errors) == (0, "")
     captured, delivered, received, _ = counts(output)
     assert captured == delivered == received
+
+
+def test_a_telnet_client_reads_a_live_order_of_the_demo() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "demo", "--seconds", "60", "--monitor"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        found = re.search(r"telnet 127\.0\.0\.1 (\d+)", line)
+        if found is not None:
+            break
+    else:
+        pytest.fail("the demo did not say how to telnet in")
+    with Telnet(int(found[1]), columns=120) as telnet:
+        tasks = telnet.command("tasks")
+        log = telnet.command("logs order-1 -n 50")
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    assert any("teller-1" in line and "_teller" in line for line in tasks)
+    assert "received order-1" in log[0]
+    assert "records of job order-1" in log[-1]
+    assert "Everything that was captured arrived." in output
 
 
 def test_receive_prints_a_line_a_record_and_nothing_can_fake_one() -> None:

@@ -8,19 +8,18 @@ import logging
 import os
 import re
 import socket
-import struct
 import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+from telnet_client import IAC, IS, SB, SE, TTYPE, Telnet
 
 from otel_tasklog import task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
 
     from conftest import Harness
 
@@ -29,13 +28,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 T = TypeVar("T")
-
-IAC, SB, SE, WILL, NAWS, TTYPE, IS = (
-    bytes([n]) for n in (255, 250, 240, 251, 31, 24, 0)
-)
-PROMPT_BEGINS, PROMPT_ENDS = b"\x1b[?2004h", b"\x1b[?2004l"
-WHERE_IS_THE_CURSOR, AT_THE_TOP = b"\x1b[6n", b"\x1b[1;1R"
-SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Heard(logging.Handler):
@@ -57,65 +49,6 @@ def heard(harness: Harness) -> Heard:
     root.handlers[:] = [heard, harness.tasklog.handler]
     root.setLevel(logging.DEBUG)
     return heard
-
-
-class Telnet:
-    """A telnet client that negotiates, answers, and waits for prompts."""
-
-    def __init__(
-        self, port: int, *, columns: int = 79, receive_bytes: int | None = None
-    ) -> None:
-        self.socket = socket.socket()
-        if receive_bytes is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self.socket.settimeout(20)
-        self.socket.connect(("127.0.0.1", port))
-        size = struct.pack("!HH", columns, 40 if columns else 0)
-        self.socket.sendall(
-            IAC + WILL + TTYPE + IAC + SB + TTYPE + IS + b"xterm" + IAC + SE
-            + IAC + SB + NAWS + size + IAC + SE
-        )  # fmt: skip
-        self._received = b""
-        self.raw = self.until(PROMPT_BEGINS)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.socket.close()
-
-    def until(self, mark: bytes) -> bytes:
-        """Return what comes before *mark*."""
-        while mark not in self._received:
-            data = self.socket.recv(65_536)
-            if not data:
-                raise EOFError(self._received)
-            if WHERE_IS_THE_CURSOR in data:
-                self.socket.sendall(AT_THE_TOP)
-            self._received += data
-        before, _, self._received = self._received.partition(mark)
-        return before
-
-    def command(self, line: str) -> list[str]:
-        """Return the lines that a command prints."""
-        self.socket.sendall(line.encode() + b"\r")
-        self.until(PROMPT_ENDS)
-        self.raw = self.until(PROMPT_BEGINS)
-        text = SEQUENCES.sub("", self.raw.decode()).replace("\r\n", "\n")
-        return text.strip("\n \r").split("\n")
-
-    def reset(self) -> None:
-        """Go away without a word, while the prompt waits."""
-        self.socket.sendall(b"x")
-        self.until(b"x")
-        self.abort()
-
-    def abort(self) -> None:
-        """Go away without a word."""
-        self.socket.setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-        )
-        self.socket.close()
 
 
 async def observed(

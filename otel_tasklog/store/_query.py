@@ -112,6 +112,10 @@ class Query:
     newest_first: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("task_id", "run_id"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, str(value))
         if self.limit is not None and self.limit < 0:
             raise ConfigError("limit", self.limit, "0 or more, or None for all")
         for setting in ("level", "min_level"):
@@ -135,7 +139,7 @@ class Query:
         """
         tests: list[Callable[[Sealed], bool]] = []
         if self.task_id is not None:
-            task_id = str(self.task_id)
+            task_id = self.task_id
             tests.append(lambda r: bool(r[WHO][_TASK_ID] == task_id))
         if self.asyncio_task is not None:
             number = self.asyncio_task

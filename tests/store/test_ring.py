@@ -219,6 +219,19 @@ def test_a_query_from_within_a_log_call_works(harness: Harness) -> None:
     assert harness.last().message == "1"
 
 
+def test_logging_from_within_a_query_works(harness: Harness) -> None:
+    class Loud:
+        def __str__(self) -> str:
+            harness.log.info("asked for my text")
+            return "job"
+
+    with otel_tasklog.task("job"):
+        harness.log.info("x")
+    found = harness.tasklog.query(task_id=Loud(), attributes={"missing": Loud()})
+    assert found == []
+    assert len(harness.tasklog.query(text="asked for my text")) == 2
+
+
 def test_a_kept_record_tells_all_of_itself(harness: Harness) -> None:
     before = time.time_ns()
     with otel_tasklog.task("job"):

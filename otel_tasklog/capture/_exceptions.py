@@ -33,10 +33,14 @@ MAX_CHAIN: Final = 32
 MAX_FRAMES: Final = 1_000
 """Frames of one exception beyond this many, in the middle, are left out."""
 
-Frames: TypeAlias = "tuple[tuple[CodeType, int], ...]"
+Frames: TypeAlias = "tuple[CodeType | int, ...]"
+"""Each frame's code object and instruction offset, in turn. Not in pairs: each
+tuple kept for the worker costs the collector, which runs in some later call."""
+
 _SYNTAX_FIELDS: Final = (
     "filename", "lineno", "text", "offset", "end_lineno", "end_offset", "msg",
 )  # fmt: skip
+_WITH_MORE: Final = (SyntaxError, BaseExceptionGroup)
 
 
 class CapturedException(NamedTuple):
@@ -82,20 +86,24 @@ def _notes(error: BaseException) -> tuple[str, ...]:
 
 
 def _frames(link: TracebackType | None) -> Frames:
-    frames: list[tuple[CodeType, int]] = []
+    frames: list[CodeType | int] = []
     while link is not None:
-        frames.append((link.tb_frame.f_code, link.tb_lasti))
+        frames.append(link.tb_frame.f_code)
+        frames.append(link.tb_lasti)
         link = link.tb_next
-    if len(frames) > MAX_FRAMES:  # a runaway recursion: its ends tell the story
-        half = MAX_FRAMES // 2
-        frames = frames[:half] + frames[-half:]
+    if len(frames) > 2 * MAX_FRAMES:  # a runaway recursion: its ends tell the story
+        frames = frames[:MAX_FRAMES] + frames[-MAX_FRAMES:]
     return tuple(frames)
 
 
-def _members(error: BaseException) -> tuple[BaseException, ...] | None:
+def _members(
+    error: BaseException, seen: set[int]
+) -> tuple[CapturedException, ...] | None:
     if not isinstance(error, BaseExceptionGroup):
         return None
-    return cast("BaseExceptionGroup[BaseException]", error).exceptions
+    members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    followed = (_follow(member, seen) for member in members)
+    return tuple(member for member in followed if member is not None)
 
 
 def _syntax(error: BaseException) -> tuple[object, ...] | None:
@@ -115,35 +123,39 @@ def capture_exception(
         link: Where its traceback begins.
         seen: Ids of the exceptions of this tree so far; a cycle ends at one.
     """
-    seen = {id(error)} if seen is None else seen
     kind = type(error)
-
-    def follow(other: BaseException | None) -> CapturedException | None:
-        if other is None or id(other) in seen or len(seen) >= MAX_CHAIN:
-            return None
-        seen.add(id(other))
-        return capture_exception(other, other.__traceback__, seen)
-
-    cause = follow(error.__cause__)
-    # As traceback does: a context is only looked at where it would be printed.
-    hidden = cause is not None or error.__suppress_context__
-    context = None if hidden else follow(error.__context__)
-    members = _members(error)
-    followed = None
-    if members is not None:
-        followed = tuple(m for m in map(follow, members) if m is not None)
+    cause = context = members = syntax = None
+    if (
+        error.__cause__ is not None
+        or error.__context__ is not None
+        or issubclass(kind, _WITH_MORE)
+    ):
+        seen = {id(error)} if seen is None else seen
+        cause = _follow(error.__cause__, seen)
+        # As traceback does: a context is only looked at where it would be printed.
+        if cause is None and not error.__suppress_context__:
+            context = _follow(error.__context__, seen)
+        members = _members(error, seen)
+        syntax = _syntax(error)
     return CapturedException(
-        module=str(kind.__module__),
-        qualname=kind.__qualname__,
-        text=_text(error),
-        notes=_notes(error),
-        frames=_frames(link),
-        cause=cause,
-        context=context,
-        suppress_context=error.__suppress_context__,
-        members=followed,
-        syntax=_syntax(error),
+        str(kind.__module__),
+        kind.__qualname__,
+        _text(error),
+        _notes(error),
+        _frames(link),
+        cause,
+        context,
+        error.__suppress_context__,
+        members,
+        syntax,
     )
+
+
+def _follow(other: BaseException | None, seen: set[int]) -> CapturedException | None:
+    if other is None or id(other) in seen or len(seen) >= MAX_CHAIN:
+        return None
+    seen.add(id(other))
+    return capture_exception(other, other.__traceback__, seen)
 
 
 class _StandIn(Exception):  # noqa: N818 - it is named after what it stands for
@@ -192,7 +204,9 @@ def _stand_in(captured: CapturedException) -> BaseException:
 
 def _stack(frames: Frames) -> traceback.StackSummary:
     summaries: list[traceback.FrameSummary] = []
-    for code, offset in frames:
+    codes = cast("tuple[CodeType, ...]", frames[::2])
+    offsets = cast("tuple[int, ...]", frames[1::2])
+    for code, offset in zip(codes, offsets, strict=True):
         # One position for each two bytes of code; a tb_lasti counts bytes.
         position = next(islice(code.co_positions(), offset // 2, None), None)
         line, end_line, column, end_column = position or (None, None, None, None)

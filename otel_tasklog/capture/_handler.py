@@ -56,6 +56,7 @@ LARGE_CHARACTERS: Final = 8_192
 """Above this a record is formatted and cut in the call, so that nobody's 10 MB
 string is kept for a line of log."""
 
+SMALL_ATOMS: Final = ATOMS - {str, bytes}
 _STANDARD_NAMES: Final = tuple(logging.makeLogRecord({}).__dict__)
 _NO_TIME_BEFORE: Final = 1_000_000
 """Nanoseconds by which a clock may step back before its time is believed."""
@@ -145,13 +146,11 @@ class TaskLogHandler(logging.Handler):
             timestamp_ns = last + 1
         port.last_ns = timestamp_ns
 
-        cell: TaskCell | None
-        name: str | None
+        cell: TaskCell | None = None
+        name: str | None = None
         loop = _get_running_loop()
         task = current_task(loop) if loop is not None else None
-        if task is None:
-            cell = name = None
-        else:
+        if task is not None:
             try:
                 cell = task.otel_tasklog_cell  # type: ignore[attr-defined]
             except AttributeError:
@@ -163,7 +162,7 @@ class TaskLogHandler(logging.Handler):
             error = _exception(fields["exc_info"])
             fields["exc_info"] = fields["exc_text"] = None
             if error is not None:
-                size += len(error.text) + 100 * len(error.frames)
+                size += len(error.text) + 50 * len(error.frames)
         return (  # pyright: ignore[reportUnknownVariableType] - the attribute is ours
             port.next_sequence(),
             timestamp_ns,
@@ -176,26 +175,37 @@ class TaskLogHandler(logging.Handler):
             size,
         )
 
-    def _make_safe(self, record: logging.LogRecord, fields: dict[str, Any]) -> int:
-        """Replace in *fields* what could change or is large; return the size."""
-        size = RECORD_BYTES
+    def _make_safe(  # noqa: C901 - a function for each loop costs more than the loop
+        self, record: logging.LogRecord, fields: dict[str, Any]
+    ) -> int:
+        """Replace in *fields* what could change or is large; return the size.
+
+        In the usual record, a text with atoms as arguments and extras, nothing is
+        replaced, and only the lengths of the texts are taken.
+        """
         message = fields["msg"]
         args: tuple[object, ...] | Mapping[str, object] | None = fields["args"]
         safe = type(message) is str and self.formatter is None
-        if safe:
-            size += len(message)
-        if args:
-            if type(args) is tuple:
-                for value in args:
-                    if type(value) is str:
-                        size += len(value)
-                    elif type(value) not in ATOMS:
-                        safe = False
-            else:
-                safe = False
+        size = RECORD_BYTES + len(message) if safe else RECORD_BYTES
+        if type(args) is tuple:
+            for value in args:
+                if type(value) is str:
+                    size += len(value)
+                elif type(value) not in ATOMS:
+                    safe = False
+        elif args:
+            safe = False
         extras = len(fields) - STANDARD_FIELDS
         if extras > 0:
-            size += _extras_size(fields, extras)
+            odd = False
+            # They stand behind the standard fields; from the end is quicker.
+            for value in islice(reversed(fields.values()), extras):
+                if type(value) is str:
+                    size += len(value)
+                elif type(value) not in SMALL_ATOMS:
+                    odd = True
+            if odd:
+                size += _copy_extras(fields, extras)
         if not safe:
             size += self._format_now(record, fields)
         if size > RECORD_BYTES + LARGE_CHARACTERS:
@@ -265,24 +275,13 @@ def _formatted(record: logging.LogRecord) -> str:
         return f"{template!r} {args!r} [{type(error).__name__} while formatting]"
 
 
-def _extras_size(fields: dict[str, Any], count: int) -> int:
-    size = 0
-    loose = False
-    # Extras stand behind the standard fields; from the end is quicker.
-    for value in islice(reversed(fields.values()), count):
-        kind = type(value)  # pyright: ignore[reportUnknownVariableType]
-        if kind is str or kind is bytes:
-            size += len(value)
-        elif kind not in ATOMS:
-            loose = True
-    return size + _copy_extras(fields, count) if loose else size
-
-
 def _copy_extras(fields: dict[str, Any], count: int) -> int:
+    """Copy what could change, and return the size of all but the texts."""
     size = 0
     for key, value in list(islice(reversed(fields.items()), count)):
         if type(value) not in ATOMS:
             fields[key] = snapshot(value)
+        if type(value) is not str:
             size += _length(fields[key])
     return size
 

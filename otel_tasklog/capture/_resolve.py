@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import get_current_span
@@ -60,7 +61,15 @@ _NOT_ATTRIBUTES: Final = frozenset(
         "otelTraceID", "otelSpanID", "otelTraceSampled", "otelServiceName",
     }
 )  # fmt: skip
+_TASK_KEYS: Final = frozenset({"task_id", "job_id", "asyncz_task_id"})
 _EVENT_NAMES: Final = ("otel.event.name", "event.name")
+_EVENT_KEYS: Final = frozenset(_EVENT_NAMES)
+_NUMBERS: Final = frozenset({int, float, bool, type(None)})
+NOTHING: Final[Mapping[str, Any]] = {}
+_origin_fields: Final = itemgetter(
+    "name", "levelno", "levelname", "pathname", "lineno", "funcName",
+    "thread", "threadName", "process",
+)  # fmt: skip
 _SHARED_PARTS: Final = 8_192
 
 
@@ -84,12 +93,45 @@ def severity_number(level: int) -> int:
     return 1 + 4 * tens + min(ones, 3) if tens else 1 + min(max(level - 5, 0), 3)
 
 
+class _Shape:
+    """What the keys of a record's attributes decide, once for all that have them.
+
+    Attributes:
+        names: Of the attributes on the wire.
+        odd: Not each value is an attribute as it is.
+        tells_who: A key may name the job.
+        names_event: A key may name the event.
+    """
+
+    __slots__ = ("_kept", "_secret", "names", "names_event", "odd", "tells_who")
+
+    def __init__(self, keys: tuple[str, ...], names: AttributeNames) -> None:
+        self._kept = [i for i, key in enumerate(keys) if key not in _NOT_ATTRIBUTES]
+        self._secret = [names[keys[i]][1] for i in self._kept]
+        self.names = tuple([names[keys[i]][0] for i in self._kept])
+        self.odd = len(self._kept) < len(keys) or any(self._secret)
+        self.tells_who = not _TASK_KEYS.isdisjoint(keys)
+        self.names_event = not _EVENT_KEYS.isdisjoint(keys)
+
+    def select(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the attributes' values, secrets redacted."""
+        return tuple(
+            REDACTED if secret and type(value) is not bool and value is not None
+            else value
+            for secret, value in zip(
+                self._secret, (values[i] for i in self._kept), strict=True
+            )
+        )  # fmt: skip
+
+
 class Resolver:
     """Resolves records of one TaskLog. Safe to call from any thread."""
 
     def __init__(self) -> None:
         self._names = AttributeNames()
-        self._shared: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        self._origins: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        self._whos: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
 
     def __call__(self, batch: Iterable[Captured]) -> list[Sealed]:
         """Return the finished form of some records, in their order."""
@@ -102,53 +144,69 @@ class Resolver:
         self, captured: Captured, spans: dict[int, tuple[Any, ...] | None]
     ) -> Sealed:
         sequence, timestamp_ns, fields, cell, name, scope, context, error, _ = captured
-        if context is None:
-            span = None
-        elif id(context) in spans:
+        span = None
+        if context is not None:
+            if id(context) not in spans:
+                spans[id(context)] = _span(context)
             span = spans[id(context)]
-        else:
-            span = spans[id(context)] = _span(context)
-        extra: Mapping[str, Any] = (
-            dict(islice(fields.items(), STANDARD_FIELDS, None))
-            if len(fields) > STANDARD_FIELDS
-            else {}
-        )
+        origin = _origin_fields(fields)
+        keys: tuple[str, ...] = ()
+        values: tuple[Any, ...] = ()
+        if len(fields) > STANDARD_FIELDS:
+            keys = tuple(islice(fields, STANDARD_FIELDS, None))
+            values = tuple(islice(fields.values(), STANDARD_FIELDS, None))
+        if scope is not None and scope.attributes:
+            keys, values = _with_bound(scope.attributes, keys, values)
+        shape = self._shapes.get(keys) or self._new_shape(keys)
         # The text of the message, unless a mapping was logged.
         template: str
         logged: str | dict[str, Value]
         logged = template = fields["msg"]
         body = clean_value(logged, self._names) if type(logged) is dict else None
-        keys, values = self._attributes(extra, scope)
+        given = fields if shape.tells_who else NOTHING
         return (
             sequence,
             timestamp_ns,
-            self._origin(fields),
-            self._who(extra, logged, scope, cell, name),
+            self._origins.get(origin) or self._new_origin(origin),
+            self._who(given, logged, scope, cell, name),
             span,
             _message(template, fields["args"]) if body is None else _as_text(body),
             body,
-            keys,
-            values,
-            _rest(extra, fields, error),
+            shape.names,
+            self._clean(shape, values),
+            _rest(fields, error)
+            if error is not None or shape.names_event or fields["stack_info"]
+            else NO_REST,
         )
 
-    def _share(self, part: tuple[Any, ...]) -> tuple[Any, ...]:
-        shared = self._shared.get(part)
-        if shared is None:
-            if len(self._shared) >= _SHARED_PARTS:
-                self._shared.clear()
-            shared = self._shared[part] = part
-        return shared
+    def _clean(self, shape: _Shape, values: tuple[Any, ...]) -> tuple[Value, ...]:
+        if shape.odd:
+            values = shape.select(values)
+        return tuple(
+            [
+                value
+                if type(value) in _NUMBERS
+                or (
+                    type(value) is str
+                    and len(value) <= VALUE_CHARACTERS
+                    and value.isascii()
+                )
+                else clean_value(value, self._names)
+                for value in values
+            ]
+        )
 
-    def _origin(self, fields: dict[str, Any]) -> tuple[Any, ...]:
-        level = fields["levelno"]  # an int: the handler saw to it
-        part = (
-            fields["name"], level, severity_number(level), fields["levelname"],
-            fields["pathname"], fields["lineno"], fields["funcName"],
-            fields["thread"], fields["threadName"], fields["process"],
-        )  # fmt: skip
-        shared = self._shared.get(part)
-        return shared if shared is not None else self._share(_clean_origin(part))
+    def _new_shape(self, keys: tuple[str, ...]) -> _Shape:
+        if len(self._shapes) >= _SHARED_PARTS:
+            self._shapes.clear()
+        shape = self._shapes[keys] = _Shape(keys, self._names)
+        return shape
+
+    def _new_origin(self, part: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(self._origins) >= _SHARED_PARTS:
+            self._origins.clear()
+        origin = self._origins[part] = _clean_origin(part)
+        return origin
 
     def _who(
         self,
@@ -158,47 +216,31 @@ class Resolver:
         cell: TaskCell | None,
         name: str | None,
     ) -> tuple[Any, ...]:
-        enclosing = scope.task_id if scope is not None else None
-        parent = scope.parent_id if scope is not None else None
-        own = as_task_id(extra.get("task_id")) if extra else None
-        if own is not None and own != enclosing:
-            parent = enclosing
-        task_id = own or enclosing
+        task_id = parent = None
+        if scope is not None:
+            task_id, parent = scope.task_id, scope.parent_id
+        if extra:
+            own = as_task_id(extra.get("task_id"))
+            if own is not None and own != task_id:
+                task_id, parent = own, task_id
         if task_id is None and type(logged) is dict:
             task_id = as_task_id(logged.get("task_id"))
         if task_id is None and extra:
             task_id = as_task_id(extra.get("job_id")) or as_task_id(
                 extra.get("asyncz_task_id")
             )
-        number = cell.number if cell is not None else None
-        above = cell.parent if cell is not None else None
+        number = above = None
+        if cell is not None:
+            number, above = cell.number, cell.parent
         part = (task_id or name, parent, number, name, above)
-        shared = self._shared.get(part)
-        if shared is not None:
-            return shared
-        return self._share(tuple(clean_text(p) if type(p) is str else p for p in part))
+        return self._whos.get(part) or self._new_who(part)
 
-    def _attributes(
-        self, extra: Mapping[str, Any], scope: Scope | None
-    ) -> tuple[tuple[str, ...], tuple[Value, ...]]:
-        if scope is not None and scope.attributes:
-            extra = {**scope.attributes, **extra}
-        if not extra:
-            return (), ()
-        keys: list[str] = []
-        values: list[Value] = []
-        for key, value in extra.items():
-            if key in _NOT_ATTRIBUTES:
-                continue
-            name, secret = self._names[key]
-            keys.append(name)
-            if secret and type(value) is not bool and value is not None:
-                values.append(REDACTED)
-            elif type(value) is int or type(value) is float:
-                values.append(value)
-            else:
-                values.append(clean_value(value, self._names))
-        return self._share(tuple(keys)), tuple(values)
+    def _new_who(self, part: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(self._whos) >= _SHARED_PARTS:
+            self._whos.clear()
+        who = tuple(clean_text(p) if type(p) is str else p for p in part)
+        self._whos[part] = who
+        return who
 
 
 def replacement(captured: Captured, error: Exception) -> Captured:
@@ -217,19 +259,28 @@ def _clean_origin(part: tuple[Any, ...]) -> tuple[Any, ...]:
     def number(value: object) -> int:
         return value if isinstance(value, int) else 0
 
-    origin = Origin._make(part)
+    name, level, severity, path, line, function, thread, thread_name, process = part
     return tuple(
-        origin._replace(
-            logger=text(origin.logger),
-            line=number(origin.line),
-            thread_id=origin.thread_id or 0,
-            process_id=origin.process_id or 0,
-            severity_text=text(origin.severity_text),
-            path=text(origin.path),
-            function=text(origin.function),
-            thread_name=text(origin.thread_name),
+        Origin(
+            logger=text(name),
+            level=level,  # an int: the handler saw to it
+            severity_number=severity_number(level),
+            severity_text=text(severity),
+            path=text(path),
+            line=number(line),
+            function=text(function),
+            thread_id=thread or 0,
+            thread_name=text(thread_name),
+            process_id=process or 0,
         )
     )
+
+
+def _with_bound(
+    bound: Mapping[str, object], keys: tuple[str, ...], values: tuple[Any, ...]
+) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    merged = {**bound, **dict(zip(keys, values, strict=True))}
+    return tuple(merged), tuple(merged.values())
 
 
 def _span(context: Context) -> tuple[Any, ...] | None:
@@ -252,6 +303,8 @@ def _message(template: str, args: tuple[object, ...] | None) -> str:
             text = template % args
         except Exception as error:  # noqa: BLE001 - the record is worth more
             text = f"{template} {args!r} [{type(error).__name__}: {error}]"
+    if text.isascii() and len(text) <= BODY_CHARACTERS:  # most are
+        return text
     return clean_text(cut(text, BODY_CHARACTERS))
 
 
@@ -268,12 +321,8 @@ def _middle_cut(trace: str) -> str:
     return clean_text(trace)
 
 
-def _rest(
-    extra: Mapping[str, Any], fields: dict[str, Any], error: CapturedException | None
-) -> tuple[Any, ...]:
-    event = None
-    if extra:
-        event = extra.get(_EVENT_NAMES[0]) or extra.get(_EVENT_NAMES[1])
+def _rest(fields: dict[str, Any], error: CapturedException | None) -> tuple[Any, ...]:
+    event = fields.get(_EVENT_NAMES[0]) or fields.get(_EVENT_NAMES[1])
     stack = fields["stack_info"]
     if event is None and error is None and not stack:
         return NO_REST

@@ -68,20 +68,18 @@ class Intake:
 
     def accept(self, captured: Captured) -> None:
         """Take a record. On the caller's thread; never waits."""
-        self.waiting.append(captured)
+        waiting = self.waiting
+        waiting.append(captured)
         # One unit for the interpreter, which changes threads at calls and jumps
         # only; were an update lost all the same, a soft bound would move by it.
-        self.waiting_bytes += captured[SIZE]
+        self.waiting_bytes = size = self.waiting_bytes + captured[SIZE]
         if self.parked:
             self.parked = False
             self.inbox.put(Wake.FIRST)
             self._start()
-        elif not captured[SEQUENCE] & (WAKE_RECORDS - 1):
+        elif not captured[SEQUENCE] % WAKE_RECORDS:
             self.inbox.put(Wake.MANY)
-        if (
-            self.waiting_bytes > self.room_bytes
-            or len(self.waiting) > self.room_records
-        ):
+        if size > self.room_bytes or len(waiting) > self.room_records:
             self._relieve()
 
     def _relieve(self) -> None:

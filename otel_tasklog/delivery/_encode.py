@@ -20,6 +20,18 @@ from opentelemetry.semconv.attributes import code_attributes as code
 from opentelemetry.semconv.attributes import exception_attributes as exception
 
 from otel_tasklog.capture._record import NO_REST, Origin, Rest, Sealed, Who
+from otel_tasklog.delivery._wire import (
+    INT64,
+    REMEMBERED,
+    Keys,
+    Prefixes,
+    TextPrefixes,
+    any_value,
+    double,
+    field,
+    key_values,
+    varint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -28,90 +40,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder"]
 
-REMEMBERED: Final = 8_192
-"""Origins, tasks and keys whose bytes are kept; more of them, and it starts anew."""
-
-_ONE_BYTE: Final = tuple(bytes((n,)) for n in range(128))
-_INT64: Final = 1 << 63
 _times: Final = struct.Struct("<Q").pack
-_double: Final = struct.Struct("<d").pack
 _flags: Final = struct.Struct("<I").pack
+_SAMPLED: Final = b"\x45\x01\x00\x00\x00"
 
 
-def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return _ONE_BYTE[number]
-    if number < 0x4000:
-        return bytes((number & 0x7F | 0x80, number >> 7))
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _field(tag: bytes, payload: bytes) -> bytes:
-    return b"".join((tag, _varint(len(payload)), payload))
-
-
-def _any_value(value: Value) -> bytes:
-    """Encode an ``AnyValue``. None is the empty one."""
-    if type(value) is str:
-        return _field(b"\x0a", value.encode())
-    if type(value) is bool:
-        return b"\x10\x01" if value else b"\x10\x00"
-    if type(value) is int:
-        if -_INT64 <= value < _INT64:
-            return b"\x18" + _varint(value & 0xFFFF_FFFF_FFFF_FFFF)
-        return _field(b"\x0a", _decimal(value))
-    if type(value) is float:
-        return b"\x21" + _double(value)
-    if type(value) is tuple:
-        items = b"".join(_field(b"\x0a", _any_value(item)) for item in value)
-        return _field(b"\x2a", items)
-    if type(value) is dict:
-        pairs = b"".join(
-            _field(b"\x0a", _key_value(key, item)) for key, item in value.items()
-        )
-        return _field(b"\x32", pairs)
-    if type(value) is bytes:
-        return _field(b"\x3a", value)
-    return b""
-
-
-def _decimal(value: int) -> bytes:
-    try:
-        return str(value).encode()
-    except ValueError:  # longer than sys.get_int_max_str_digits() allows
-        return hex(value)[:4_096].encode()
-
-
-def _key_value(key: str, value: Value) -> bytes:
-    return _field(b"\x0a", key.encode()) + _field(b"\x12", _any_value(value))
-
-
-def _attribute(key: str, value: Value) -> bytes:
-    return _field(b"\x32", _key_value(key, value))
-
-
-class _TextPrefixes(dict[int, bytes]):
-    """For one key: the bytes of an attribute before a text of so many bytes."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__()
-        self._key = _field(b"\x0a", key.encode())
-
-    def __missing__(self, length: int) -> bytes:
-        size = _varint(length)
-        value_size = _varint(1 + len(size) + length)
-        whole = len(self._key) + 1 + len(value_size) + 1 + len(size) + length
-        prefix = b"".join(
-            (b"\x32", _varint(whole), self._key, b"\x12", value_size, b"\x0a", size)
-        )
-        if length < 256:
-            self[length] = prefix
-        return prefix
+def _flag_field(flags: int) -> bytes:
+    return b"\x45" + _flags(flags) if flags else b""
 
 
 class Encoder:
@@ -130,15 +65,14 @@ class Encoder:
         schema_url: str = "",
         include: Collection[str],
     ) -> None:
-        attributes = (
-            _field(b"\x0a", _key_value(key, value)) for key, value in resource.items()
-        )
-        self._resource = _field(b"\x0a", b"".join(attributes))
-        self._schema = _field(b"\x1a", schema_url.encode()) if schema_url else b""
+        self._resource = field(b"\x0a", key_values(b"\x0a", resource))
+        self._schema = field(b"\x1a", schema_url.encode()) if schema_url else b""
         self._include = frozenset(include)
         self._origins: dict[tuple[Any, ...], tuple[bytes, bytes]] = {}
         self._whos: dict[tuple[Any, ...], bytes] = {}
-        self._texts: dict[str, _TextPrefixes] = {}
+        self._keys = Keys()
+        self._bodies = TextPrefixes(b"\x2a")
+        self._records = Prefixes(b"\x12")
 
     def record(self, record: Sealed) -> bytes:
         """Return one record as an element of ``ScopeLogs.log_records``."""
@@ -151,11 +85,15 @@ class Encoder:
             identity = self._whos[who]
         except KeyError:
             identity = self._remember_who(who)
-        any_body = _any_value(message if body is None else body)
         # 0 means unknown, and stands for times before 1970 and after 2554.
         time = _times(timestamp_ns) if 0 < timestamp_ns < 1 << 64 else b""
-        parts = [b"\x09", time] if time else []
-        parts += (severity, b"\x2a", _varint(len(any_body)), any_body)
+        parts = [b"\x09", time, severity] if time else [severity]
+        if body is None:
+            text = message.encode()
+            parts.append(self._bodies[len(text)])
+            parts.append(text)
+        else:
+            parts.append(field(b"\x2a", any_value(body)))
         if keys:
             self._add_attributes(parts, keys, values)
         parts.append(identity)
@@ -164,38 +102,42 @@ class Encoder:
             parts.append(_rest(rest))
         if span is not None:
             trace_id, span_id, flags = span
-            if flags:
-                parts += (b"\x45", _flags(flags))
+            parts.append(_SAMPLED if flags == 1 else _flag_field(flags))
             parts += (b"\x4a\x10", trace_id, b"\x52\x08", span_id)
         if time:
             parts += (b"\x59", time)
         if rest[0]:
-            parts.append(_field(b"\x62", rest[0].encode()))
+            parts.append(field(b"\x62", rest[0].encode()))
         payload = b"".join(parts)
-        return b"".join((b"\x12", _varint(len(payload)), payload))
+        return self._records[len(payload)] + payload
 
     def _add_attributes(
-        self, parts: list[bytes], keys: tuple[str, ...], values: tuple[Value, ...]
+        self, parts: list[bytes], names: tuple[str, ...], values: tuple[Value, ...]
     ) -> None:
-        texts = self._texts
-        for key, value in zip(keys, values, strict=True):
+        for key, value in zip(self._keys[names], values, strict=True):
             if type(value) is str:
-                data = value.encode()
-                try:
-                    parts.append(texts[key][len(data)])
-                except KeyError:
-                    parts.append(self._remember_key(key)[len(data)])
-                parts.append(data)
+                text = value.encode()
+                parts.append(key[len(text)])
+                parts.append(text)
+            elif type(value) is int and -INT64 <= value < INT64:
+                number = varint(value & 0xFFFF_FFFF_FFFF_FFFF)
+                parts.append(key.integers[len(number)])
+                parts.append(number)
+            elif type(value) is float:
+                parts.append(key.double)
+                parts.append(double(value))
+            elif type(value) is bool:
+                parts.append(key.booleans[value])
             else:
-                parts.append(_attribute(key, value))
+                parts.append(key.attribute(value))
 
     def _remember_origin(self, part: tuple[Any, ...]) -> tuple[bytes, bytes]:
         origin = Origin._make(part)
         severity = b""
         if origin.severity_number:
-            severity += b"\x10" + _varint(origin.severity_number)
+            severity += b"\x10" + varint(origin.severity_number)
         if origin.severity_text:
-            severity += _field(b"\x1a", origin.severity_text.encode())
+            severity += field(b"\x1a", origin.severity_text.encode())
         location: dict[str, Value] = {}
         if "code" in self._include:
             location[code.CODE_FILE_PATH] = origin.path
@@ -208,7 +150,7 @@ class Encoder:
             location["process.pid"] = origin.process_id
         if len(self._origins) >= REMEMBERED:
             self._origins.clear()
-        encoded = severity, _attributes(location)
+        encoded = severity, key_values(b"\x32", location)
         self._origins[part] = encoded
         return encoded
 
@@ -224,25 +166,19 @@ class Encoder:
             identity["asyncio.task.parent_id"] = who.parent_number
         if len(self._whos) >= REMEMBERED:
             self._whos.clear()
-        encoded = self._whos[part] = _attributes(identity)
+        encoded = self._whos[part] = key_values(b"\x32", identity)
         return encoded
-
-    def _remember_key(self, key: str) -> _TextPrefixes:
-        if len(self._texts) >= REMEMBERED:
-            self._texts.clear()
-        prefixes = self._texts[key] = _TextPrefixes(key)
-        return prefixes
 
     def request(self, scopes: Mapping[str, list[bytes]]) -> bytes:
         """Return a whole request: for each logger's name its encoded records."""
         parts = [self._resource]
         for name, records in scopes.items():
-            scope = _field(b"\x0a", _field(b"\x0a", name.encode()) if name else b"")
+            scope = field(b"\x0a", field(b"\x0a", name.encode()) if name else b"")
             length = len(scope) + sum(map(len, records))
-            parts += (b"\x12", _varint(length), scope, *records)
+            parts += (b"\x12", varint(length), scope, *records)
         parts.append(self._schema)
         length = sum(map(len, parts))
-        return b"".join((b"\x0a", _varint(length), *parts))
+        return b"".join((b"\x0a", varint(length), *parts))
 
     def split(self, body: bytes) -> list[tuple[bytes, int]]:
         """Return a request as two, each with the number of its records."""
@@ -278,17 +214,14 @@ class Encoder:
         return [(half(0, middle), middle), (half(middle, total), total - middle)]
 
 
-def _attributes(values: Mapping[str, Value]) -> bytes:
-    return b"".join(_attribute(k, v) for k, v in values.items() if v is not None)
-
-
 def _rest(part: tuple[Any, ...]) -> bytes:
     rest = Rest._make(part)
-    return _attributes(
+    return key_values(
+        b"\x32",
         {
             exception.EXCEPTION_TYPE: rest.exception_type,
             exception.EXCEPTION_MESSAGE: rest.exception_message,
             exception.EXCEPTION_STACKTRACE: rest.exception_stacktrace,
             code.CODE_STACKTRACE: rest.stack_info,
-        }
+        },
     )

@@ -1,9 +1,11 @@
 """The ring: the newest records, in memory.
 
 Finished records stand in chunks, oldest first, each chunk a list that only the
-worker appends to and trims. A list per task refers to the same records and is
-trimmed together with them, so that one task's log is found in microseconds, and
-nothing outlives its eviction.
+worker appends to and trims. Two indexes refer to the same records and are trimmed
+together with them, so that nothing outlives its eviction: a list for each task,
+and one of what is a warning or worse. So one task's log, and the errors among a
+hundred thousand records, are found in microseconds. A text is looked for in all
+messages of a full chunk at once, joined when it was first asked for.
 
 Guarantees: one writer, the worker. Readers take no lock, so a query can neither
 wait for the logger nor make it wait; they copy a list, which is one step of the
@@ -15,12 +17,20 @@ not at all.
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections import Counter, deque
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from otel_tasklog.capture._record import ORIGIN, SEQUENCE, WHO, Sealed, TaskRecord
+from otel_tasklog.capture._record import (
+    MESSAGE,
+    ORIGIN,
+    SEQUENCE,
+    WHO,
+    Sealed,
+    TaskRecord,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,16 +41,34 @@ __all__ = ["Ring"]
 
 CHUNK_RECORDS: Final = 512
 
+NOTABLE: Final = logging.WARNING
+"""Records from this level on have an index; below it, most of them match."""
+
 
 class _Chunk:
     """Consecutive records, their sizes, and the highest level among them."""
 
-    __slots__ = ("highest", "records", "sizes")
+    __slots__ = ("_joined", "highest", "records", "sizes")
 
     def __init__(self) -> None:
         self.records: list[Sealed] = []
         self.sizes = array("q")
         self.highest = 0
+        self._joined: str | None = None
+
+    def lacks(self, text: str) -> bool:
+        """Return whether surely none of its messages has this lower-case text.
+
+        From any thread; at worst two of them join the same messages. What is
+        joined stays until the chunk goes: a program that is searched pays for its
+        messages twice, which the ring's bound in bytes does not count.
+        """
+        if self._joined is None:
+            records = self.records.copy()
+            if len(records) < CHUNK_RECORDS:  # still growing, or shrinking already
+                return False
+            self._joined = "\n".join([r[MESSAGE] for r in records]).lower()
+        return text not in self._joined
 
 
 class Ring:
@@ -64,6 +92,7 @@ class Ring:
         self._unfinished = unfinished
         self._chunks: deque[_Chunk] = deque()
         self._by_task: dict[str | None, list[Sealed]] = {}
+        self._notable: deque[Sealed] = deque()
         self.kept = 0
         self.kept_bytes = 0
         self.evicted = 0
@@ -77,13 +106,17 @@ class Ring:
                 chunk = _Chunk()
                 self._chunks.append(chunk)
             chunk.sizes.append(size)
-            chunk.highest = max(chunk.highest, record[ORIGIN][1])
+            level = record[ORIGIN][1]
+            if level > chunk.highest:  # noqa: PLR1730 - max() costs twice that
+                chunk.highest = level
             chunk.records.append(record)
             task_id = record[WHO][0]
             if task_id in by_task:
                 by_task[task_id].append(record)
             else:
                 by_task[task_id] = [record]
+            if level >= NOTABLE:
+                self._notable.append(record)
             self.kept += 1
             self.kept_bytes += size
         while self.kept > self._max_records or self.kept_bytes > self._max_bytes:
@@ -105,6 +138,9 @@ class Ring:
             del records[:own]
             if not records:
                 del self._by_task[task_id]
+        for record in oldest.records[:count]:
+            if record[ORIGIN][1] >= NOTABLE:
+                self._notable.popleft()
         del oldest.records[:count]
         del oldest.sizes[:count]
         if not oldest.records:
@@ -122,20 +158,21 @@ class Ring:
         tests = query.predicates()
         limit = self._max_records if query.limit is None else query.limit
         unfinished = self._unfinished()[-self._max_records :]
-        seen = {record[SEQUENCE] for record in unfinished}
-        pushed_out = self._pushed_out(len(unfinished))
-        finished = (
-            record
-            for record in self._finished(query)
-            if record[SEQUENCE] > pushed_out and record[SEQUENCE] not in seen
-        )
-        ordered = (
-            chain(reversed(unfinished), finished)
+        finished = self._finished(query, unfinished)
+        parts = (
+            chain((unfinished[::-1],), finished)
             if query.newest_first
-            else chain(finished, unfinished)
+            else chain(finished, (unfinished,))
         )
-        matching = (r for r in ordered if all(test(r) for test in tests))
-        return [TaskRecord(record) for record in islice(matching, limit)]
+        found: list[Sealed] = []
+        for part in parts:
+            matching: Iterable[Sealed] = part
+            for test in tests:
+                matching = filter(test, matching)
+            found += matching
+            if len(found) >= limit:
+                break
+        return [TaskRecord(record) for record in found[:limit]]
 
     def _pushed_out(self, unfinished: int) -> int:
         """Return the last sequence that the unfinished records will evict, or -1."""
@@ -149,23 +186,51 @@ class Ring:
             surplus -= len(records)
         return -1
 
-    def _finished(self, query: Query) -> Iterator[Sealed]:
-        """Yield the finished records that may match, in the query's order."""
+    def _finished(
+        self, query: Query, unfinished: Sequence[Sealed]
+    ) -> Iterator[Sequence[Sealed]]:
+        """Yield the finished records that may match, in parts in the query's order."""
+        seen = {record[SEQUENCE] for record in unfinished}
+        pushed_out = self._pushed_out(len(unfinished))
+        for records in self._candidates(query):
+            part = records
+            if seen or pushed_out >= 0:
+                part = [
+                    record
+                    for record in records
+                    if record[SEQUENCE] > pushed_out and record[SEQUENCE] not in seen
+                ]
+            yield part[::-1] if query.newest_first else part
+
+    def _candidates(self, query: Query) -> Iterator[list[Sealed]]:
+        """Yield copies of lists, in the query's order, oldest first within each."""
         lowest = query.lowest_level
         if query.task_id is not None:
             own = self._by_task.get(str(query.task_id), []).copy()
-            yield from reversed(own) if query.newest_first else own
+            yield from _pieces(own, newest_first=query.newest_first)
             return
+        if lowest >= NOTABLE:
+            notable = list(self._notable.copy())
+            yield from _pieces(notable, newest_first=query.newest_first)
+            return
+        text = query.text.lower() if query.text is not None else ""
         chunks = self._chunks.copy()
         if query.newest_first:
             chunks.reverse()
         for chunk in chunks:
-            if chunk.highest >= lowest:
-                records = chunk.records.copy()
-                yield from reversed(records) if query.newest_first else records
+            if chunk.highest >= lowest and not (text and chunk.lacks(text)):
+                yield chunk.records.copy()
 
     def clear(self) -> None:
         """Forget the finished records. Only while the worker is kept from `keep`."""
         self._chunks = deque()
         self._by_task = {}
+        self._notable = deque()
         self.kept = self.kept_bytes = 0
+
+
+def _pieces(records: list[Sealed], *, newest_first: bool) -> Iterator[list[Sealed]]:
+    """Cut a list, so that a limit that is reached early saves looking at the rest."""
+    starts = range(0, len(records), CHUNK_RECORDS)
+    for start in reversed(starts) if newest_first else starts:
+        yield records[start : start + CHUNK_RECORDS]

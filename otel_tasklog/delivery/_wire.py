@@ -1,0 +1,193 @@
+"""Protobuf's wire, as far as OTLP's logs need it: numbers, values, attributes.
+
+What depends on a length or a key alone is made once: the bytes before a text of so
+many bytes, for example, or before an attribute's value.
+
+See https://protobuf.dev/programming-guides/encoding/
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otel_tasklog.capture._values import Value
+
+__all__ = [
+    "INT64",
+    "REMEMBERED",
+    "Key",
+    "Keys",
+    "Prefixes",
+    "TextPrefixes",
+    "any_value",
+    "double",
+    "field",
+    "key_values",
+    "varint",
+]
+
+REMEMBERED: Final = 8_192
+"""Keys, and what else repeats, whose bytes are kept; of more, it starts anew."""
+
+INT64: Final = 1 << 63
+_ONE_BYTE: Final = tuple(bytes((n,)) for n in range(128))
+double: Final = struct.Struct("<d").pack
+
+
+class _Pairs(dict[int, bytes]):
+    """Two bytes for each 14 bits of a varint, made when first asked for."""
+
+    def __init__(self, *, last: bool) -> None:
+        super().__init__()
+        self._high = 0 if last else 0x80
+
+    def __missing__(self, bits: int) -> bytes:
+        pair = bytes((bits & 0x7F | 0x80, bits >> 7 | self._high))
+        self[bits] = pair
+        return pair
+
+
+_last_pairs: Final = _Pairs(last=True)
+_more_pairs: Final = _Pairs(last=False)
+
+
+def varint(number: int) -> bytes:
+    """Encode a number that is not negative."""
+    if number < 0x80:
+        return _ONE_BYTE[number]
+    if number < 0x4000:
+        return _last_pairs[number]
+    out = b""
+    while number >= 0x4000:
+        out += _more_pairs[number & 0x3FFF]
+        number >>= 14
+    return out + (_ONE_BYTE[number] if number < 0x80 else _last_pairs[number])
+
+
+def field(tag: bytes, payload: bytes) -> bytes:
+    """Encode a field of a length: a text, bytes, a message."""
+    return b"".join((tag, varint(len(payload)), payload))
+
+
+def any_value(value: Value) -> bytes:
+    """Encode an ``AnyValue``. None is the empty one."""
+    if type(value) is str:
+        return field(b"\x0a", value.encode())
+    if type(value) is bool:
+        return b"\x10\x01" if value else b"\x10\x00"
+    if type(value) is int:
+        if -INT64 <= value < INT64:
+            return b"\x18" + varint(value & 0xFFFF_FFFF_FFFF_FFFF)
+        return field(b"\x0a", _decimal(value))
+    if type(value) is float:
+        return b"\x21" + double(value)
+    if type(value) is tuple:
+        items = b"".join(field(b"\x0a", any_value(item)) for item in value)
+        return field(b"\x2a", items)
+    if type(value) is dict:
+        pairs = b"".join(
+            field(b"\x0a", _key_value(key, item)) for key, item in value.items()
+        )
+        return field(b"\x32", pairs)
+    if type(value) is bytes:
+        return field(b"\x3a", value)
+    return b""
+
+
+def _decimal(value: int) -> bytes:
+    try:
+        return str(value).encode()
+    except ValueError:  # longer than sys.get_int_max_str_digits() allows
+        return hex(value)[:4_096].encode()
+
+
+def _key_value(key: str, value: Value) -> bytes:
+    return field(b"\x0a", key.encode()) + field(b"\x12", any_value(value))
+
+
+class Prefixes(dict[int, bytes]):
+    """The bytes before a payload, by the payload's length."""
+
+    remembered: ClassVar = 1_024
+    """Longer payloads than this are rare, and theirs not kept."""
+
+    def __init__(self, tag: bytes) -> None:
+        super().__init__()
+        self._tag = tag
+
+    def __missing__(self, length: int) -> bytes:
+        prefix = self._make(length)
+        if length < self.remembered:
+            self[length] = prefix
+        return prefix
+
+    def _make(self, length: int) -> bytes:
+        return self._tag + varint(length)
+
+
+class TextPrefixes(Prefixes):
+    """The bytes before an ``AnyValue`` field that is a text."""
+
+    def _make(self, length: int) -> bytes:
+        text = b"\x0a" + varint(length)
+        return b"".join((self._tag, varint(len(text) + length), text))
+
+
+class Key(Prefixes):
+    """For one attribute's key: the bytes before its value, if that is a text.
+
+    Attributes:
+        integers: Those before an integer, by its length.
+        double: Those before a float.
+        booleans: The whole attribute with False, and with True.
+    """
+
+    remembered: ClassVar = 256
+
+    def __init__(self, key: str) -> None:
+        super().__init__(b"\x32")
+        self._name = field(b"\x0a", key.encode())
+        self.integers: Final = [self._before(b"\x18", length) for length in range(11)]
+        self.double: Final = self._before(b"\x21", 8)
+        self.booleans: Final = (self.attribute(value=False), self.attribute(value=True))
+
+    def _before(self, start: bytes, length: int) -> bytes:
+        value = b"\x12" + varint(len(start) + length) + start
+        whole = varint(len(self._name) + len(value) + length)
+        return b"".join((self._tag, whole, self._name, value))
+
+    def _make(self, length: int) -> bytes:
+        return self._before(b"\x0a" + varint(length), length)
+
+    def attribute(self, value: Value) -> bytes:
+        """Return the whole attribute, whatever its value is."""
+        return self._before(any_value(value), 0)
+
+
+class Keys(dict[tuple[str, ...], tuple[Key, ...]]):
+    """The keys of records that have the same ones, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._each: dict[str, Key] = {}
+
+    def __missing__(self, names: tuple[str, ...]) -> tuple[Key, ...]:
+        if len(self) >= REMEMBERED or len(self._each) >= REMEMBERED:
+            self.clear()
+            self._each.clear()
+        for name in names:
+            if name not in self._each:
+                self._each[name] = Key(name)
+        keys = self[names] = tuple(self._each[name] for name in names)
+        return keys
+
+
+def key_values(tag: bytes, values: Mapping[str, Value]) -> bytes:
+    """Encode a repeated ``KeyValue`` field, without what is None."""
+    return b"".join(
+        field(tag, _key_value(k, v)) for k, v in values.items() if v is not None
+    )

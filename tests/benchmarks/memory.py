@@ -1,0 +1,129 @@
+"""Memory of a record that is kept: the process's resident set, before and after.
+
+Each measurement in a fresh process: 1,000 records to warm up, which are kept too,
+then 100,000 from 500 jobs, at a pace that leaves nothing waiting. Ours keeps them
+in its ring, the peer its ``ReadWriteLogRecord`` objects in a list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rounds import child, medians
+from rows import Result, Row
+
+import otel_tasklog
+from otel_tasklog import Config, TaskLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.sdk._logs import ReadWriteLogRecord
+
+__all__ = ["run"]
+
+RECORDS = 100_000
+TASKS = 500
+NOTES = [
+    (
+        "The official record refers to its context and resource and has its own dict "
+        "of attributes. Ours holds more: the job, the asyncio task, the code location, "
+        "and an index by job; what repeats is shared between records."
+    ),
+]
+
+
+def _resident_bytes() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("no VmRSS in /proc/self/status")
+
+
+async def _fill(log: logging.Logger, settle: Callable[[], None], count: int) -> None:
+    for i in range(count):
+        with otel_tasklog.task(f"job-{i % TASKS}"):
+            extra = {"user": f"user-{i % 1_000}", "amount": i}
+            log.info("task %d step %s", i, "x", extra=extra)
+        if not i % 256:
+            settle()
+    settle()
+
+
+def _measure(handler: logging.Handler, settle: Callable[[], None]) -> float:
+    log = logging.getLogger("benchmark")
+    log.propagate = False
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    asyncio.run(_fill(log, settle, 1_000))
+    gc.collect()
+    before = _resident_bytes()
+    asyncio.run(_fill(log, settle, RECORDS))
+    gc.collect()
+    return (_resident_bytes() - before) / RECORDS
+
+
+def _ours() -> float:
+    config = Config(exporter=None, ring_records=2 * RECORDS, ring_bytes=1 << 32)
+    tasklog = TaskLog(config)
+
+    def settle() -> None:
+        assert tasklog.flush(10.0)
+
+    size = _measure(tasklog.handler, settle)
+    assert len(tasklog.query(limit=None)) == RECORDS + 1_000
+    tasklog.close()
+    return size
+
+
+def _official() -> float:
+    from opentelemetry.instrumentation.logging.handler import LoggingHandler
+    from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
+
+    kept: list[ReadWriteLogRecord] = []
+
+    class Keeping(LogRecordProcessor):
+        def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+            kept.append(log_record)
+
+        def shutdown(self) -> None:
+            pass
+
+        def force_flush(self, timeout_millis: int = 0) -> bool:
+            return True
+
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(Keeping())
+    size = _measure(LoggingHandler(logger_provider=provider), lambda: None)
+    assert len(kept) == RECORDS + 1_000
+    return size
+
+
+def _in_child(which: str) -> Callable[[], float]:
+    return lambda: float(child(__file__, which)["bytes"])
+
+
+def run(*, quick: bool) -> Result:
+    """Measure both in fresh processes."""
+    if not Path("/proc/self/status").exists():
+        return Result(rows=[], notes=["Memory: measured on Linux only."])
+    variants = {which: _in_child(which) for which in _KEEPERS}
+    found = medians(variants, 1 if quick else 3, warm_up=0)
+    row = Row(
+        what="memory of a kept record", peer="official record object", unit="B",
+        ours=found["ours"], theirs=found["official"], bar=0.5, stretch=0.2, share=True,
+    )  # fmt: skip
+    return Result(rows=[row], notes=NOTES)
+
+
+_KEEPERS: dict[str, Callable[[], float]] = {"ours": _ours, "official": _official}
+
+
+if __name__ == "__main__":
+    print(json.dumps({"bytes": _KEEPERS[sys.argv[1]]()}))

@@ -71,7 +71,7 @@ class TaskLog:
         self.when_closed: Callable[[], None] = lambda: None
         self.handler: Final = TaskLogHandler()
         """Attach it to a logger that does not propagate to one of ``loggers``."""
-        self.port = Port(wake=self._wake)
+        self.port: Port = Port(wake=self._wake)
         self._assemble()
         self.handler.connect(self.port)
         self._attachment = Attachment(

@@ -37,11 +37,11 @@ class Port:
     )  # fmt: skip
 
     def __init__(self, wake: Callable[[], None]) -> None:
-        self.wake = wake
+        self.wake: Callable[[], None] = wake
         self.accept: Callable[[Captured], None] = _nowhere
         self.next_sequence: Callable[[], int] = int
         self.own_threads: set[int | None] = set()
-        self.last_ns = 0
+        self.last_ns: int = 0
         self.handlers: WeakSet[TaskLogHandler] = WeakSet()
 
     def close(self) -> None:

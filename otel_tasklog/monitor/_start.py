@@ -118,7 +118,8 @@ class Monitor:
             telnet = at_failure.enter_context(_listen("port", port, PORT))
             web = at_failure.enter_context(_listen("web_port", web_port, WEB_PORT))
             guarded = GuardedMonitor(self._tasklog, loop, telnet=telnet, web=web)
-            self.port, self.web_port = (s.getsockname()[1] for s in (telnet, web))
+            self.port: int = telnet.getsockname()[1]
+            self.web_port: int = web.getsockname()[1]
             with _without_warnings():
                 guarded.start()
             at_failure.pop_all()

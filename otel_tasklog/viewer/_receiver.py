@@ -56,7 +56,7 @@ class Receiver:
     ) -> None:
         self._on_records = on_records
         self._address = (host, port)
-        self.endpoint = ""
+        self.endpoint: str = ""
 
     def __enter__(self) -> Self:
         """Listen, and serve in a thread of its own."""

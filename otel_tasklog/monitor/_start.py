@@ -86,8 +86,8 @@ class Monitor:
         self._asked = (port, web_port)
         self._running: GuardedMonitor | None = None
         self.host: Final = HOST
-        self.port = port or 0
-        self.web_port = web_port or 0
+        self.port: int = port or 0
+        self.web_port: int = web_port or 0
 
     def start(self) -> None:
         """Start it. In a coroutine or callback of the loop to look at.
@@ -118,8 +118,8 @@ class Monitor:
             telnet = at_failure.enter_context(_listen("port", port, PORT))
             web = at_failure.enter_context(_listen("web_port", web_port, WEB_PORT))
             guarded = GuardedMonitor(self._tasklog, loop, telnet=telnet, web=web)
-            self.port: int = telnet.getsockname()[1]
-            self.web_port: int = web.getsockname()[1]
+            self.port = telnet.getsockname()[1]
+            self.web_port = web.getsockname()[1]
             with _without_warnings():
                 guarded.start()
             at_failure.pop_all()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.resources import Resource
 
+from otel_tasklog.capture._values import (
+    AttributeNames,
+    clean_text,
+    clean_value,
+    snapshot,
+)
 from otel_tasklog.delivery._encode import Encoder
 from otel_tasklog.delivery._outbox import Outbox
 from otel_tasklog.delivery._senders import HttpSender
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from otel_tasklog._config import Config
-    from otel_tasklog.capture._values import Value
     from otel_tasklog.delivery._senders import Sender
 
 __all__ = ["make_outbox", "make_resource", "make_sender"]
@@ -36,7 +39,10 @@ def make_resource(config: Config) -> Resource:
 def make_outbox(config: Config, resource: Resource) -> Outbox:
     """Return an empty outbox for the records of a resource."""
     encoder = Encoder(
-        cast("Mapping[str, Value]", resource.attributes),
+        {
+            clean_text(str(k)): clean_value(snapshot(v), AttributeNames())
+            for k, v in resource.attributes.items()
+        },
         schema_url=resource.schema_url,
         include=config.include,
     )

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar
-from urllib.parse import unquote, urlsplit
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
+from urllib.parse import urlsplit
 
+from otel_tasklog._environ import LOGS_PATH, settings_from
 from otel_tasklog._errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
     from typing import Unpack
 
     from opentelemetry.sdk._logs.export import LogRecordExporter
@@ -26,9 +28,9 @@ Include: TypeAlias = Literal["asyncio", "code", "thread", "process"]
 INCLUDABLE: Final = frozenset({"asyncio", "code", "thread", "process"})
 VERSION: Final = "0.1.0"
 DEFAULT_ENDPOINT: Final = "http://localhost:4318/v1/logs"
-LOGS_PATH: Final = "v1/logs"
 DEFAULT_BATCH_RECORDS: Final = 512
-T = TypeVar("T")
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class Settings(TypedDict, total=False):
@@ -141,8 +143,7 @@ class Config:
             raise ConfigError("compression", self.compression, "'none' or 'gzip'")
         if not isinstance(self.console, bool) and self.console != "auto":
             raise ConfigError("console", self.console, "True, False or 'auto'")
-        unknown = set(self.include) - INCLUDABLE
-        if isinstance(self.include, str) or unknown:
+        if not _is_sequence(self.include) or not INCLUDABLE.issuperset(self.include):
             raise ConfigError(
                 "include", self.include, f"a sequence out of {sorted(INCLUDABLE)}"
             )
@@ -179,7 +180,7 @@ class Config:
         for name, value in explicit.items():
             if name not in known:
                 raise ConfigError(name, value, _suggestion(name, known))
-        found, variables = _environment(environ)
+        found, variables = settings_from(environ)
         settings: dict[str, Any] = {**found, **explicit}
         if "endpoint" in explicit:
             _check_endpoint(explicit["endpoint"])
@@ -206,6 +207,8 @@ def level_number(setting: str, level: int | str) -> int:
     """
     if isinstance(level, int):
         return level
+    if not isinstance(level, str):
+        raise ConfigError(setting, level, "a number or a level's name")
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         names = ", ".join(logging.getLevelNamesMapping())
@@ -221,15 +224,21 @@ def _suggestion(name: str, known: set[str]) -> str:
     return f"a setting that exists; {hint}"
 
 
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str)
+
+
 def _check_endpoint(endpoint: str) -> None:
     try:
         parts = urlsplit(endpoint)
         good = parts.scheme in {"http", "https"} and bool(parts.hostname)
         good = good and parts.port != 0
-    except ValueError:  # a port or an IPv6 address that is none
+    except (ValueError, AttributeError, TypeError):  # a port that is none, no text
         good = False
     if not good:
         raise ConfigError("endpoint", endpoint, "a URL such as 'http://localhost:4318'")
+    if "@" in urlsplit(endpoint).netloc:
+        raise ConfigError("endpoint", "...@...", "no credentials; use headers=")
 
 
 def _with_path(endpoint: str) -> str:
@@ -242,11 +251,20 @@ def _check_names(config: Config) -> None:
     if config.level is not None:
         level_number("level", config.level)
     level_number("export_level", config.export_level)
-    if isinstance(config.loggers, str):
+    for setting in ("headers", "resource_attributes"):
+        if not isinstance(getattr(config, setting), Mapping):
+            raise ConfigError(setting, "...", "a mapping")
+    if not _is_sequence(config.loggers):
         raise ConfigError("loggers", config.loggers, "a sequence of logger names")
+    for logger in config.loggers:
+        if not isinstance(logger, str | logging.Logger):
+            raise ConfigError("loggers", logger, "a logger or its name")
     for name, value in config.headers.items():
-        if not name or "\n" in f"{name}{value}":
-            raise ConfigError("headers", {name: "..."}, "a text on one line for each")
+        # As HTTP has it; what the client would refuse would be refused for ever.
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise ConfigError(
+                "headers", {name: "..."}, "a header's name, and a text on one line"
+            )
 
 
 def _check_numbers(config: Config) -> None:
@@ -268,69 +286,3 @@ def _check_numbers(config: Config) -> None:
             config.batch_records,
             f"at most buffer_records ({config.buffer_records})",
         )
-
-
-def _milliseconds(text: str) -> float:
-    return int(text) / 1000
-
-
-def _yes(text: str) -> bool:
-    # The specification knows only "true"; all else is false.
-    return text.strip().lower() == "true"
-
-
-def _header_list(text: str) -> dict[str, str]:
-    """Read ``key=value,key=value`` with percent-encoded values (W3C Baggage)."""
-    headers: dict[str, str] = {}
-    for pair in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = pair.partition("=")
-        if not equals or not name.strip():
-            raise ValueError(pair.partition("=")[0])
-        headers[name.strip().lower()] = unquote(value.strip())
-    return headers
-
-
-# (setting, variables by precedence, how to read, what is expected of the text)
-_VARIABLES: Final[list[tuple[str, tuple[str, ...], Callable[[str], object], str]]] = [
-    ("protocol", ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"),
-     str, "'http/protobuf'"),
-    ("headers", ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"),
-     _header_list, "key=value pairs, separated by commas"),
-    ("timeout_seconds",
-     ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"),
-     _milliseconds, "milliseconds, as a whole number"),
-    ("compression",
-     ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"),
-     str, "'none' or 'gzip'"),
-    ("schedule_delay_seconds", ("OTEL_BLRP_SCHEDULE_DELAY",), _milliseconds,
-     "milliseconds, as a whole number"),
-    ("buffer_records", ("OTEL_BLRP_MAX_QUEUE_SIZE",), int, "a whole number"),
-    ("batch_records", ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",), int, "a whole number"),
-]  # fmt: skip
-
-
-def _environment(
-    environ: Mapping[str, str],
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the settings found, and the variable that each was found in."""
-    found: dict[str, Any] = {}
-    found_in: dict[str, str] = {}
-    for setting, variables, read, expected in _VARIABLES:
-        texts = ((name, environ.get(name, "").strip()) for name in variables)
-        variable, text = next((pair for pair in texts if pair[1]), ("", ""))
-        if text:
-            shown = "..." if setting == "headers" else text
-            try:
-                found[setting] = read(text)
-            except ValueError:
-                raise ConfigError(variable, shown, expected) from None
-            found_in[setting] = variable
-    if endpoint := environ.get("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "").strip():
-        found["endpoint"] = endpoint  # as it is, unlike the base URL
-        found_in["endpoint"] = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"
-    elif base := environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip():
-        found["endpoint"] = f"{base.rstrip('/')}/{LOGS_PATH}"
-        found_in["endpoint"] = "OTEL_EXPORTER_OTLP_ENDPOINT"
-    if _yes(environ.get("OTEL_SDK_DISABLED", "")):
-        found["exporter"] = None
-    return found, found_in

@@ -80,7 +80,8 @@ def current() -> TaskLog:
 
 def installed_port() -> Port | None:
     """Return where a handler made by hand finds the installed TaskLog, if any."""
-    return _Installed.tasklog.port if _Installed.tasklog is not None else None
+    port = _Installed.tasklog.port if _Installed.tasklog is not None else None
+    return None if port is None or port.closed else port
 
 
 def _forget(tasklog: TaskLog) -> None:

@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, Final
 from otel_tasklog._assemble import make_outbox, make_resource, make_sender
 from otel_tasklog._attach import Attachment
 from otel_tasklog._errors import ClosedError, ConfigError
+from otel_tasklog._loop import resolver_of, run_in_own_thread
 from otel_tasklog._process import renew_after_fork
 from otel_tasklog.capture._handler import TaskLogHandler
 from otel_tasklog.capture._port import Port
 from otel_tasklog.capture._record import ORIGIN, sealed_size
-from otel_tasklog.capture._resolve import Resolver, replacement
+from otel_tasklog.capture._resolve import Resolver
 from otel_tasklog.delivery._buffer import Intake, Wake
 from otel_tasklog.delivery._counter import Counter
 from otel_tasklog.delivery._threads import Threads
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from otel_tasklog._config import Config
-    from otel_tasklog.capture._record import Captured, Sealed, TaskRecord
+    from otel_tasklog.capture._record import Captured, TaskRecord
     from otel_tasklog.delivery._senders import Sender
     from otel_tasklog.monitor import Monitor
     from otel_tasklog.store._query import Filters
@@ -80,15 +81,18 @@ class TaskLog:
         renew_after_fork(self)
 
     def attach(self) -> None:
-        """Attach the handler to the configured loggers, and deliver at the end.
-
-        The program's normal end and a SIGTERM that nobody handles deliver what is
-        there, within ``exit_timeout_seconds``.
-        """
+        """Attach to the configured loggers, to the program's end and to SIGTERM."""
         self._attachment.attach(
             at_exit=self.close,
-            at_termination=lambda: self.flush(self.config.exit_timeout_seconds),
+            at_termination=self._deliver_at_termination,
         )
+
+    def _deliver_at_termination(self) -> None:
+        timeout = self.config.exit_timeout_seconds
+        if self._closed:  # or is being closed, by another thread
+            self._worker.stopped.wait(timeout)
+        else:
+            self.flush(timeout)
 
     def _assemble(self) -> None:
         config = self.config
@@ -120,25 +124,25 @@ class TaskLog:
         self._threads = Threads(
             self._worker, self._intake, self._outbox, self._sender,
             own_threads=self.port.own_threads,
+            on_worker=self._know_worker,
         )  # fmt: skip
         self._taken = 0
         self._sequence = Counter()
         self.port.accept = self._intake.accept
         self.port.next_sequence = self._sequence.add
 
-    def _start(self) -> None:
-        self._threads.start()
+    def _know_worker(self, ident: int) -> None:
+        self.port.worker_thread = ident
+
+    def _start(self) -> bool:
+        return self._threads.start()
 
     def _wake(self) -> None:
         self._intake.inbox.put(Wake.MANY)
 
     def _process(self, taken: list[Captured], now: float) -> None:
         """Finish a slice of records, on the worker's thread."""
-        try:
-            finished = self._resolve(taken)
-        except Exception as error:  # noqa: BLE001 - one of them must not cost the rest
-            _log.warning("a record could not be finished: %r", error)
-            finished = [self._resolve_one(captured) for captured in taken]
+        finished = self._resolve(taken)
         self._ring.keep(finished, map(sealed_size, taken, finished))
         if self._outbox is None:
             return
@@ -147,21 +151,17 @@ class TaskLog:
                 self._taken += 1
                 try:
                     self._outbox.add(record, now)
-                except Exception as error:  # noqa: BLE001 - as above
+                except Exception as error:  # noqa: BLE001 - it must not cost the rest
                     self._outbox.dropped["not encodable"] += 1
-                    _log.warning("a record could not be encoded: %r", error)
-
-    def _resolve_one(self, captured: Captured) -> Sealed:
-        try:
-            return self._resolve([captured])[0]
-        except Exception as error:  # noqa: BLE001 - as above
-            return self._resolve([replacement(captured, error)])[0]
+                    self._worker.report(
+                        "not encodable", f"a record could not be encoded: {error!r}"
+                    )
 
     def query(self, **filters: Unpack[Filters]) -> list[TaskRecord]:
         """Return records from the ring, the newest first unless asked otherwise.
 
-        A record is there the moment its log call returns. Takes no lock: it may be
-        called from any thread, and from within a log call.
+        A record is there when its log call returns. No lock is taken: any thread
+        may ask, also from within a log call.
 
         Args:
             **filters: See `Query`: ``task_id``, ``run_id``, ``level``,
@@ -189,6 +189,9 @@ class TaskLog:
             exportable = sum(c[2]["levelno"] >= self._export_level for c in waiting)
             rejected = dict(outbox.rejected) if outbox is not None else {}
             dropped = dict(outbox.dropped) if outbox is not None else {}
+            abandoned = self._worker.abandoned
+            if abandoned:
+                dropped["closed"] = dropped.get("closed", 0) + abandoned
             if dropped_here:
                 dropped["buffer_full"] = dropped.get("buffer_full", 0) + dropped_here
             kept = self._ring.kept + len(waiting)
@@ -202,7 +205,9 @@ class TaskLog:
                 dropped=sum(dropped.values()),
                 dropped_by=dropped,
                 spooled=0,
-                pending=exportable + (outbox.records if outbox is not None else 0),
+                pending=exportable
+                - abandoned
+                + (outbox.records if outbox is not None else 0),
                 pending_bytes=self._intake.waiting_bytes
                 + (outbox.size_bytes if outbox is not None else 0),
                 kept=min(kept, self.config.ring_records),
@@ -231,24 +236,12 @@ class TaskLog:
             finished.set()
 
         self._ask(Flush(done), "flush")
-        return finished.wait(timeout_seconds) and outcome[0]
+        return finished.wait(min(timeout_seconds, 1e8)) and outcome[0]
 
     async def aflush(self, timeout_seconds: float = 5.0) -> bool:
         """Do as `flush` without blocking the event loop."""
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[bool] = loop.create_future()
-
-        def set_result(whole: bool) -> None:  # noqa: FBT001
-            if not outcome.done():
-                outcome.set_result(whole)
-
-        def done(whole: bool) -> None:  # noqa: FBT001
-            try:
-                loop.call_soon_threadsafe(set_result, whole)
-            except RuntimeError:  # the loop ended before its answer came
-                return
-
-        self._ask(Flush(done), "aflush")
+        outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._ask(Flush(resolver_of(outcome)), "aflush")
         try:
             return await asyncio.wait_for(outcome, timeout_seconds)
         except TimeoutError:
@@ -257,14 +250,15 @@ class TaskLog:
     def _ask(self, flush: Flush, operation: str) -> None:
         if self._closed:
             raise ClosedError(operation)
+        flush.dropped = self._worker.dropped_count()
         self._intake.inbox.put(flush)
         self._threads.start()
 
     def close(self, timeout_seconds: float | None = None) -> None:
         """Detach from ``logging``, deliver what is there, end the threads.
 
-        What the time does not suffice for is lost, counted and reported in one
-        line. The ring can still be queried. Closing again does nothing.
+        What the time does not suffice for is lost, counted and reported. The ring
+        can still be queried. Closing again does nothing.
 
         Args:
             timeout_seconds: ``exit_timeout_seconds`` by default.
@@ -277,16 +271,20 @@ class TaskLog:
         if self._monitor is not None:
             self._monitor.stop()
         timeout = self.config.exit_timeout_seconds
-        self._threads.stop(timeout if timeout_seconds is None else timeout_seconds)
-        if self._sender is not None:
-            self._sender.close()
-        self.when_closed()
+        try:
+            self._threads.stop(timeout if timeout_seconds is None else timeout_seconds)
+            if self._sender is not None:
+                self._sender.close()
+        finally:  # also on Ctrl-C
+            self.when_closed()
 
     async def aclose(self, timeout_seconds: float | None = None) -> None:
         """Do as `close` without blocking the event loop."""
-        await asyncio.to_thread(self.close, timeout_seconds)
-        # Signals are the main thread's to touch, where `close` may not have run.
-        self._attachment.disarm()
+        try:
+            await run_in_own_thread(lambda: self.close(timeout_seconds))
+        finally:
+            # Signals are the main thread's to touch, where `close` did not run.
+            self._attachment.disarm()
 
     def renew(self) -> None:
         """Start over in a forked child: nothing of the parent's is sent twice."""

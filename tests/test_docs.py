@@ -17,7 +17,8 @@ import pytest
 
 import otel_tasklog
 from otel_tasklog import Config, Query, Stats, TaskRecord, task
-from otel_tasklog._config import _VARIABLES, INCLUDABLE
+from otel_tasklog._config import INCLUDABLE
+from otel_tasklog._environ import _VARIABLES
 from otel_tasklog.capture._resolve import severity_number
 from otel_tasklog.capture._values import _TAKEN
 from otel_tasklog.cli._commands import make_cli

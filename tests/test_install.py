@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import logging.config
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,10 +16,14 @@ import otel_tasklog
 from otel_tasklog import (
     AlreadyInstalledError,
     ClosedError,
+    Config,
     ConfigError,
     NotInstalledError,
+    TaskLog,
     TaskLogHandler,
 )
+from otel_tasklog.delivery._threads import Threads
+from otel_tasklog.testing import MemorySender
 
 
 def test_current_is_the_installed_one_until_it_is_closed() -> None:
@@ -177,6 +184,65 @@ def test_reconfigured_logging_neither_waits_nor_closes() -> None:
         tasklog.handler.close()
         logging.getLogger("x").warning("after")
         assert [r.message for r in tasklog.query()] == ["after", "before"]
+
+
+def test_ctrl_c_in_close_leaves_nothing_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_threads: Threads, _seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    tasklog = otel_tasklog.install(exporter=None)
+    monkeypatch.setattr(Threads, "stop", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tasklog.close()
+    monkeypatch.undo()
+    otel_tasklog.install(exporter=None).close()
+
+
+def test_a_busy_executor_does_not_hold_up_the_end() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        free = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            loop.set_default_executor(pool)
+            busy = loop.run_in_executor(None, free.wait)
+            async with otel_tasklog.install(exporter=None):
+                pass
+            free.set()
+            await busy
+
+    asyncio.run(main())
+
+
+def test_a_closing_tasklog_takes_no_new_handlers() -> None:
+    log = logging.getLogger("test.closing")
+    log.propagate = False
+    log.handlers[:] = [TaskLogHandler()]
+    first = otel_tasklog.install(exporter=None)
+    log.warning("first")
+    first.port.close()  # as close() begins
+    log.warning("nobody's")
+    first.close()
+    with otel_tasklog.install(exporter=None) as second:
+        log.warning("second")
+        assert [r.message for r in second.query()] == ["second"]
+    assert [r.message for r in first.query()] == ["first"]
+
+
+def test_a_service_name_may_be_anything() -> None:
+    class Name(enum.StrEnum):
+        SHOP = "shop"
+
+    for name in ("sh\udc80op", Name.SHOP):
+        sender = MemorySender()
+        config = Config(service_name=name, resource_attributes={"k\udc80": "v\udc80"})
+        tasklog = TaskLog(config, sender=sender)
+        tasklog.handler.handle(logging.makeLogRecord({"msg": "x", "levelno": 20}))
+        tasklog.close()
+        resource = sender.records[0].resource
+        assert resource["service.name"] in {"sh\\udc80op", "SHOP", "shop"}
+        assert resource["k\\udc80"] == "v\\udc80"
 
 
 def test_monitor_needs_a_running_loop() -> None:

@@ -40,7 +40,6 @@ tuple kept for the worker costs the collector, which runs in some later call."""
 _SYNTAX_FIELDS: Final = (
     "filename", "lineno", "text", "offset", "end_lineno", "end_offset", "msg",
 )  # fmt: skip
-_WITH_MORE: Final = (SyntaxError, BaseExceptionGroup)
 
 
 class CapturedException(NamedTuple):
@@ -96,14 +95,10 @@ def _frames(link: TracebackType | None) -> Frames:
     return tuple(frames)
 
 
-def _members(
-    error: BaseException, seen: set[int]
-) -> tuple[CapturedException, ...] | None:
+def _members(error: BaseException) -> tuple[BaseException, ...] | None:
     if not isinstance(error, BaseExceptionGroup):
         return None
-    members = cast("BaseExceptionGroup[BaseException]", error).exceptions
-    followed = (_follow(member, seen) for member in members)
-    return tuple(member for member in followed if member is not None)
+    return cast("BaseExceptionGroup[BaseException]", error).exceptions
 
 
 def _syntax(error: BaseException) -> tuple[object, ...] | None:
@@ -114,29 +109,91 @@ def _syntax(error: BaseException) -> tuple[object, ...] | None:
 
 
 def capture_exception(
-    error: BaseException, link: TracebackType | None, seen: set[int] | None = None
+    error: BaseException, link: TracebackType | None
 ) -> CapturedException:
     """Take from a live exception what rendering it later needs. Never raises.
 
     Args:
         error: The exception.
         link: Where its traceback begins.
-        seen: Ids of the exceptions of this tree so far; a cycle ends at one.
     """
-    kind = type(error)
-    cause = context = members = syntax = None
     if (
-        error.__cause__ is not None
-        or error.__context__ is not None
-        or issubclass(kind, _WITH_MORE)
+        error.__cause__ is None
+        and error.__context__ is None
+        and not issubclass(type(error), BaseExceptionGroup)
     ):
-        seen = {id(error)} if seen is None else seen
-        cause = _follow(error.__cause__, seen)
-        # As traceback does: a context is only looked at where it would be printed.
-        if cause is None and not error.__suppress_context__:
-            context = _follow(error.__context__, seen)
-        members = _members(error, seen)
-        syntax = _syntax(error)
+        return _captured(error, link, None, None, None)
+    return _capture_tree(error, link)
+
+
+class _Node:
+    """One exception of a tree, while it is walked."""
+
+    __slots__ = ("cause", "context", "error", "link", "members")
+
+    def __init__(self, error: BaseException, link: TracebackType | None) -> None:
+        self.error = error
+        self.link = link
+        self.cause: _Node | None = None
+        self.context: _Node | None = None
+        self.members: tuple[_Node, ...] | None = None
+
+
+def _capture_tree(
+    error: BaseException, link: TracebackType | None
+) -> CapturedException:
+    # In traceback's order, which decides where an exception that is reached twice
+    # is printed: last in, first out; a cause and a context once each, and the
+    # members of a group always.
+    root = _Node(error, link)
+    nodes = [root]
+    seen = {id(error)}
+
+    def add(other: BaseException) -> _Node:
+        seen.add(id(other))
+        nodes.append(_Node(other, other.__traceback__))
+        return nodes[-1]
+
+    def unseen(other: BaseException | None) -> _Node | None:
+        if other is None or id(other) in seen or len(nodes) >= MAX_CHAIN:
+            return None
+        return add(other)
+
+    queue = [root]
+    while queue:
+        node = queue.pop()
+        node.cause = unseen(node.error.__cause__)
+        if node.cause is None and not node.error.__suppress_context__:
+            node.context = unseen(node.error.__context__)
+        members = _members(node.error)
+        if members is not None:
+            room = max(MAX_CHAIN - len(nodes), 1)
+            node.members = tuple(add(member) for member in members[:room])
+        reached = (node.cause, node.context, *(node.members or ()))
+        queue += [each for each in reached if each is not None]
+    finished: dict[int, CapturedException] = {}
+
+    def of(node: _Node | None) -> CapturedException | None:
+        return finished[id(node)] if node is not None else None
+
+    for node in reversed(nodes):  # what a node refers to was added after it
+        followed = None
+        if node.members is not None:
+            followed = tuple(finished[id(member)] for member in node.members)
+        finished[id(node)] = _captured(
+            node.error, node.link, of(node.cause), of(node.context), followed
+        )
+    return finished[id(root)]
+
+
+def _captured(
+    error: BaseException,
+    link: TracebackType | None,
+    cause: CapturedException | None,
+    context: CapturedException | None,
+    members: tuple[CapturedException, ...] | None,
+) -> CapturedException:
+    kind = type(error)
     return CapturedException(
         str(kind.__module__),
         kind.__qualname__,
@@ -147,15 +204,8 @@ def capture_exception(
         context,
         error.__suppress_context__,
         members,
-        syntax,
+        _syntax(error) if issubclass(kind, SyntaxError) else None,
     )
-
-
-def _follow(other: BaseException | None, seen: set[int]) -> CapturedException | None:
-    if other is None or id(other) in seen or len(seen) >= MAX_CHAIN:
-        return None
-    seen.add(id(other))
-    return capture_exception(other, other.__traceback__, seen)
 
 
 class _StandIn(Exception):  # noqa: N818 - it is named after what it stands for

@@ -39,6 +39,7 @@ from otel_tasklog.capture._values import (
     VALUE_CHARACTERS,
     cut,
     describe,
+    shown,
     snapshot,
 )
 
@@ -56,6 +57,7 @@ LARGE_CHARACTERS: Final = 8_192
 """Above this a record is formatted and cut in the call, so that nobody's 10 MB
 string is kept for a line of log."""
 
+_OURS: Final = ("otel_tasklog", "opentelemetry")
 SMALL_ATOMS: Final = ATOMS - {str, bytes}
 _STANDARD_NAMES: Final = tuple(logging.makeLogRecord({}).__dict__)
 _NO_TIME_BEFORE: Final = 1_000_000
@@ -117,7 +119,14 @@ class TaskLogHandler(logging.Handler):
                     record = passed
             port = self._port or self._find_port()
             # The thread is None where logging.logThreads is off.
-            if port is None or (record.thread or get_ident()) in port.own_threads:
+            if port is None:
+                return True
+            ident = record.thread or get_ident()
+            # The collector may run on the worker too, and asyncio's "exception was
+            # never retrieved", or any __del__, says there what is not ours.
+            if ident in port.own_threads and (
+                ident != port.worker_thread or record.name.startswith(_OURS)
+            ):
                 return True
             try:
                 captured = self._capture(record, port)
@@ -272,7 +281,9 @@ def _formatted(record: logging.LogRecord) -> str:
         return cut(record.getMessage(), BODY_CHARACTERS)
     except Exception as error:  # noqa: BLE001 - the record is worth more
         template, args = snapshot(record.msg), snapshot(record.args)
-        return f"{template!r} {args!r} [{type(error).__name__} while formatting]"
+        return (
+            f"{shown(template)} {shown(args)} [{type(error).__name__} while formatting]"
+        )
 
 
 def _copy_extras(fields: dict[str, Any], count: int) -> int:
@@ -302,7 +313,7 @@ def _cut_now(fields: dict[str, Any], extras: int) -> int:
         try:
             message = message % args
         except Exception:  # noqa: BLE001 - shown as it would be by the worker
-            message = f"{message} {args!r}"
+            message = f"{message} {shown(args)}"
     if type(message) is str:
         message = cut(message, BODY_CHARACTERS)
     fields["msg"], fields["args"] = message, None

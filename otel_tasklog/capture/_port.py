@@ -27,13 +27,16 @@ class Port:
         accept: Takes a `Captured`; must neither wait nor raise.
         next_sequence: Draws the next number; one step of the interpreter.
         wake: Asks for delivery soon.
-        own_threads: Threads whose records are ours and go nowhere.
+        own_threads: Threads whose records are ours and go nowhere,
+        worker_thread: but for one of them, where others' objects are freed, too.
+        closed: Nobody takes what is handed over here any more.
         last_ns: The timestamp of the record before.
         handlers: Who hands over here.
     """
 
     __slots__ = (
-        "accept", "handlers", "last_ns", "next_sequence", "own_threads", "wake",
+        "accept", "closed", "handlers", "last_ns", "next_sequence", "own_threads",
+        "wake", "worker_thread",
     )  # fmt: skip
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -41,10 +44,13 @@ class Port:
         self.accept: Callable[[Captured], None] = _nowhere
         self.next_sequence: Callable[[], int] = int
         self.own_threads: set[int | None] = set()
+        self.worker_thread: int | None = None
+        self.closed: bool = False
         self.last_ns: int = 0
         self.handlers: WeakSet[TaskLogHandler] = WeakSet()
 
     def close(self) -> None:
         """Send the handlers away; one made by hand finds the next TaskLog itself."""
+        self.closed = True
         for handler in list(self.handlers):
             handler.connect(None)

@@ -18,10 +18,10 @@ from opentelemetry.trace import get_current_span
 
 from otel_tasklog.capture._exceptions import render_exception
 from otel_tasklog.capture._record import NO_REST, Origin, Rest, Span
+from otel_tasklog.capture._shape import EVENT_NAMES, Shape
 from otel_tasklog.capture._tasks import as_task_id
 from otel_tasklog.capture._values import (
     BODY_CHARACTERS,
-    REDACTED,
     STACKTRACE_CHARACTERS,
     VALUE_CHARACTERS,
     AttributeNames,
@@ -29,6 +29,7 @@ from otel_tasklog.capture._values import (
     clean_text,
     clean_value,
     cut,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -51,19 +52,6 @@ __all__ = [
 STANDARD_FIELDS: Final = len(logging.makeLogRecord({}).__dict__)
 """How many fields a LogRecord has before any extra: 22 on 3.11, 23 from 3.12."""
 
-# Not attributes: what formatters leave behind, what the trace instrumentation
-# adds of what the record has already, and what is sent as the task's identity.
-_NOT_ATTRIBUTES: Final = frozenset(
-    {
-        *logging.makeLogRecord({}).__dict__, "message", "asctime", "task_id",
-        # structlog's own, on records of its ProcessorFormatter.wrap_for_formatter.
-        "_logger", "_name",
-        "otelTraceID", "otelSpanID", "otelTraceSampled", "otelServiceName",
-    }
-)  # fmt: skip
-_TASK_KEYS: Final = frozenset({"task_id", "job_id", "asyncz_task_id"})
-_EVENT_NAMES: Final = ("otel.event.name", "event.name")
-_EVENT_KEYS: Final = frozenset(_EVENT_NAMES)
 _NUMBERS: Final = frozenset({int, float, bool, type(None)})
 NOTHING: Final[Mapping[str, Any]] = {}
 _origin_fields: Final = itemgetter(
@@ -93,37 +81,6 @@ def severity_number(level: int) -> int:
     return 1 + 4 * tens + min(ones, 3) if tens else 1 + min(max(level - 5, 0), 3)
 
 
-class _Shape:
-    """What the keys of a record's attributes decide, once for all that have them.
-
-    Attributes:
-        names: Of the attributes on the wire.
-        odd: Not each value is an attribute as it is.
-        tells_who: A key may name the job.
-        names_event: A key may name the event.
-    """
-
-    __slots__ = ("_kept", "_secret", "names", "names_event", "odd", "tells_who")
-
-    def __init__(self, keys: tuple[str, ...], names: AttributeNames) -> None:
-        self._kept = [i for i, key in enumerate(keys) if key not in _NOT_ATTRIBUTES]
-        self._secret = [names[keys[i]][1] for i in self._kept]
-        self.names = tuple([names[keys[i]][0] for i in self._kept])
-        self.odd = len(self._kept) < len(keys) or any(self._secret)
-        self.tells_who = not _TASK_KEYS.isdisjoint(keys)
-        self.names_event = not _EVENT_KEYS.isdisjoint(keys)
-
-    def select(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the attributes' values, secrets redacted."""
-        return tuple(
-            REDACTED if secret and type(value) is not bool and value is not None
-            else value
-            for secret, value in zip(
-                self._secret, (values[i] for i in self._kept), strict=True
-            )
-        )  # fmt: skip
-
-
 class Resolver:
     """Resolves records of one TaskLog. Safe to call from any thread."""
 
@@ -131,14 +88,21 @@ class Resolver:
         self._names = AttributeNames()
         self._origins: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._whos: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-        self._shapes: dict[tuple[str, ...], _Shape] = {}
+        self._shapes: dict[tuple[str, ...], Shape] = {}
 
     def __call__(self, batch: Iterable[Captured]) -> list[Sealed]:
         """Return the finished form of some records, in their order."""
         # Contexts live as long as the records that hold them, so within this
         # call their ids tell them apart, and no longer.
         spans: dict[int, tuple[Any, ...] | None] = {}
-        return [self._resolve(captured, spans) for captured in batch]
+        finished: list[Sealed] = []
+        for captured in batch:
+            try:
+                finished.append(self._resolve(captured, spans))
+            except Exception as error:  # noqa: BLE001 - one must not cost the rest
+                stand_in = replacement(captured, error)
+                finished.append(self._resolve(stand_in, spans))
+        return finished
 
     def _resolve(
         self, captured: Captured, spans: dict[int, tuple[Any, ...] | None]
@@ -179,7 +143,7 @@ class Resolver:
             else NO_REST,
         )
 
-    def _clean(self, shape: _Shape, values: tuple[Any, ...]) -> tuple[Value, ...]:
+    def _clean(self, shape: Shape, values: tuple[Any, ...]) -> tuple[Value, ...]:
         if shape.odd:
             values = shape.select(values)
         return tuple(
@@ -196,10 +160,10 @@ class Resolver:
             ]
         )
 
-    def _new_shape(self, keys: tuple[str, ...]) -> _Shape:
+    def _new_shape(self, keys: tuple[str, ...]) -> Shape:
         if len(self._shapes) >= _SHARED_PARTS:
             self._shapes.clear()
-        shape = self._shapes[keys] = _Shape(keys, self._names)
+        shape = self._shapes[keys] = Shape(keys, self._names)
         return shape
 
     def _new_origin(self, part: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -247,8 +211,12 @@ def replacement(captured: Captured, error: Exception) -> Captured:
     """Return a record that stands in for one that could not be resolved."""
     sequence, timestamp_ns, fields, *_, size = captured
     whole = blank_fields()
-    whole["levelno"], whole["levelname"] = fields["levelno"], fields["levelname"]
-    whole["msg"] = f"{fields['msg']!r} <the rest could not be resolved: {error!r}>"
+    whole["levelno"] = fields["levelno"]
+    for field in ("name", "levelname"):
+        if type(fields[field]) is str:
+            whole[field] = fields[field]
+    rest = f"<the rest could not be resolved: {type(error).__name__}>"
+    whole["msg"] = f"{shown(fields['msg'])} {rest}"
     return sequence, timestamp_ns, whole, None, None, None, None, None, size
 
 
@@ -302,7 +270,7 @@ def _message(template: str, args: tuple[object, ...] | None) -> str:
         try:
             text = template % args
         except Exception as error:  # noqa: BLE001 - the record is worth more
-            text = f"{template} {args!r} [{type(error).__name__}: {error}]"
+            text = f"{template} {shown(args)} [{type(error).__name__}: {error}]"
     if text.isascii() and len(text) <= BODY_CHARACTERS:  # most are
         return text
     return clean_text(cut(text, BODY_CHARACTERS))
@@ -322,7 +290,7 @@ def _middle_cut(trace: str) -> str:
 
 
 def _rest(fields: dict[str, Any], error: CapturedException | None) -> tuple[Any, ...]:
-    event = fields.get(_EVENT_NAMES[0]) or fields.get(_EVENT_NAMES[1])
+    event = fields.get(EVENT_NAMES[0]) or fields.get(EVENT_NAMES[1])
     stack = fields["stack_info"]
     if event is None and error is None and not stack:
         return NO_REST

@@ -27,6 +27,7 @@ __all__ = [
     "clean_value",
     "cut",
     "describe",
+    "shown",
     "snapshot",
 ]
 
@@ -51,6 +52,8 @@ _MARK_CHARACTERS: Final = 40
 REDACTED: Final = "[redacted]"
 MAX_DEPTH: Final = 32
 MAX_ITEMS: Final = 1_000
+MAX_TOTAL_ITEMS: Final = 10_000
+"""Containers in one value, at all depths: shared ones count each time."""
 
 # Words by which a key says that its value is nobody's to read. "tokens" and
 # "token_count" are how language-model clients name a number, so they stay.
@@ -83,6 +86,14 @@ def describe(value: object, error: BaseException) -> str:
     return f"<{type(value).__qualname__}: {type(error).__qualname__} while reading>"
 
 
+def shown(value: object) -> str:
+    """Return the ``repr`` of a value, or the marker that it has none."""
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - a huge int has none
+        return describe(value, error)
+
+
 def cut(text: str, characters: int) -> str:
     """Return *text*, cut to *characters* with a mark that says how much is gone."""
     if len(text) <= characters + _MARK_CHARACTERS:  # also what was cut before
@@ -96,21 +107,24 @@ def snapshot(value: object) -> Value:
     Sequences and sets become tuples, mappings new dicts with text keys; what is
     neither these nor an atom becomes its text.
     """
-    return _snapshot(value, 0)
+    return _snapshot(value, 0, [MAX_TOTAL_ITEMS])
 
 
-def _snapshot(value: object, depth: int) -> Value:
+def _snapshot(value: object, depth: int, budget: list[int]) -> Value:
     if type(value) in ATOMS:
         return value  # type: ignore[return-value]
     if depth >= MAX_DEPTH:  # also what a cycle comes to
         return "<nested too deeply>"
+    budget[0] -= 1
+    if budget[0] < 0:
+        return "<too many items>"
     try:
-        return _copy(value, depth + 1)
+        return _copy(value, depth + 1, budget)
     except Exception as error:  # noqa: BLE001 - a record never fails
         return describe(value, error)
 
 
-def _copy(value: object, depth: int) -> Value:
+def _copy(value: object, depth: int, budget: list[int]) -> Value:
     # A class pattern says nothing of the items, so the annotations do.
     match value:
         case enum.Enum():
@@ -127,17 +141,22 @@ def _copy(value: object, depth: int) -> Value:
         case Mapping():
             pairs: Mapping[object, object] = value  # pyright: ignore[reportUnknownVariableType]
             return {
-                key if type(key) is str else cut(str(key), 256): _snapshot(item, depth)
+                key if type(key) is str else cut(str(key), 256): _snapshot(
+                    item, depth, budget
+                )
                 for key, item in islice(pairs.items(), MAX_ITEMS)
             }
         case AbstractSet():
             members: AbstractSet[object] = value  # pyright: ignore[reportUnknownVariableType]
             return tuple(
-                _snapshot(i, depth) for i in sorted(members, key=repr)[:MAX_ITEMS]
+                _snapshot(i, depth, budget)
+                for i in sorted(members, key=repr)[:MAX_ITEMS]
             )
         case Sequence():
             items: Sequence[object] = value  # pyright: ignore[reportUnknownVariableType]
-            return tuple(_snapshot(item, depth) for item in islice(items, MAX_ITEMS))
+            return tuple(
+                _snapshot(item, depth, budget) for item in islice(items, MAX_ITEMS)
+            )
         case _:
             return cut(str(value), VALUE_CHARACTERS)
 
@@ -165,14 +184,15 @@ class AttributeNames(dict[str, "tuple[str, bool]"]):
         """Decide for a key that is seen for the first time."""
         if len(self) >= _NAMES_REMEMBERED:
             self.clear()
-        name = clean_text(key)
+        text = key if type(key) is str else str(key)
+        name = clean_text(text)
         normal = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
         if not normal:  # Loki refuses the whole request for one such key
             name = f"attribute.{name.encode('ascii', 'backslashreplace').decode()}"
             name = name.replace("\\", "").rstrip("_.") or "attribute"
         elif normal.lower() in _TAKEN:
             name = f"extra.{name}"
-        decided = name, _SECRET.search(key) is not None
+        decided = name, _SECRET.search(text) is not None
         self[key] = decided
         return decided
 
@@ -189,6 +209,8 @@ def clean_value(value: Value, names: AttributeNames) -> Value:
         return value[:VALUE_CHARACTERS]
     if type(value) is tuple:
         return tuple(clean_value(item, names) for item in value)
+    if type(value) is int and value.bit_length() > 13_000:  # has no decimal text
+        return hex(value)[:4_096]
     if type(value) is dict:
         return {
             clean_text(key): REDACTED if names[key][1] else clean_value(item, names)

@@ -52,7 +52,7 @@ def receive(*, host: str, port: int, as_json: bool) -> None:
 
 
 def _print_json(records: list[DecodedRecord]) -> None:
-    lines = (json.dumps(_as_dict(record), ensure_ascii=False) for record in records)
+    lines = (json.dumps(_as_dict(record)) for record in records)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
 

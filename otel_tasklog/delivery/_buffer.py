@@ -51,12 +51,13 @@ class Intake:
         records: int,
         size_bytes: int,
         export_level: int,
-        start: Callable[[], None],
+        start: Callable[[], bool],
     ) -> None:
         self.waiting: deque[Captured] = deque()
         self.taken: list[Captured] = []
         self.inbox: SimpleQueue[object] = SimpleQueue()
         self.parked = True  # until the first record starts the worker
+        self.hurried = False  # a Wake.MANY is on its way
         self.room_records = records
         self.room_bytes = size_bytes
         self.waiting_bytes = 0
@@ -74,10 +75,12 @@ class Intake:
         # only; were an update lost all the same, a soft bound would move by it.
         self.waiting_bytes = size = self.waiting_bytes + captured[SIZE]
         if self.parked:
-            self.parked = False
+            # First, for a signal handler may raise at any of these calls.
+            started = self._start()
+            self.parked = not started
             self.inbox.put(Wake.FIRST)
-            self._start()
-        elif not captured[SEQUENCE] % WAKE_RECORDS:
+        elif not captured[SEQUENCE] % WAKE_RECORDS and not self.hurried:
+            self.hurried = True
             self.inbox.put(Wake.MANY)
         if size > self.room_bytes or len(waiting) > self.room_records:
             self._relieve()
@@ -128,7 +131,17 @@ class Intake:
             self.waiting_bytes -= popped[SIZE]
         return taken
 
+    def exportable(self) -> int:
+        """Return how many of those that wait are to be delivered."""
+        waiting = self.waiting.copy()
+        return sum(each[2]["levelno"] >= self._export_level for each in waiting)
+
     def unfinished(self) -> list[Captured]:
         """Return what waits and what is being finished, oldest first. Any thread."""
         waiting = self.waiting.copy()
-        return [*self.taken, *waiting]
+        taken = self.taken.copy()
+        if not taken:
+            return [*waiting]
+        # What was taken after the first look is in both.
+        both = {each[SEQUENCE]: each for each in (*taken, *waiting)}
+        return [both[sequence] for sequence in sorted(both)]

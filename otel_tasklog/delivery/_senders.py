@@ -7,7 +7,7 @@ outcome         when                                              the batch
 =============== ================================================= ==============
 Accepted        2xx with an empty or an OTLP body                 is delivered
 Retry           429, 502, 503, 504, connection errors, time-outs  waits, for ever
-Misconfigured   401, 403, 404, 3xx, an HTML page, TLS failure     waits 30 to 60 s
+Misconfigured   401, 403, 404, 405, 501, 3xx, a web page, TLS     waits 30 to 60 s
 TooLarge        413, or a 400 whose text says so                  is halved
 Rejected        everything else                                   is refused
 =============== ================================================= ==============
@@ -22,6 +22,7 @@ import gzip
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from otel_tasklog._config import VERSION
+from otel_tasklog._text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,7 +178,8 @@ class HttpSender:
 
     def _classify(self, response: BaseHTTPResponse, answer: bytes) -> Outcome:
         status = response.status
-        text = answer[:500].decode("utf-8", "replace").strip()
+        # Somebody else's words, on their way to a terminal.
+        text = visible(answer[:200].decode("utf-8", "replace").strip())
         said = f"{self._endpoint} answered {status} {text}".rstrip()
         if 200 <= status < 300:
             return self._accepted(response, answer)
@@ -189,6 +191,9 @@ class HttpSender:
             return TooLarge(said)
         if status in {401, 403}:
             return Misconfigured(f"{said}; check the authorization in headers=")
+        kind = response.headers.get("Content-Type", "")
+        if kind.startswith("text/html") or status in {405, 501}:
+            return Misconfigured(f"{said}; that is no OTLP receiver")
         if status == 404:
             return Misconfigured(f"{said}; an OTLP/HTTP endpoint ends in /v1/logs")
         if 300 <= status < 400:

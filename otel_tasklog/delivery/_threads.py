@@ -13,6 +13,7 @@ an orderly end ``atexit`` calls `Threads.stop` (see `TaskLog`).
 from __future__ import annotations
 
 import _thread
+import contextlib
 import logging
 import threading
 import time
@@ -23,6 +24,8 @@ from otel_tasklog.delivery._senders import Outcome, Retry
 from otel_tasklog.delivery._worker import Stop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otel_tasklog.delivery._buffer import Intake
     from otel_tasklog.delivery._outbox import Batch, Outbox
     from otel_tasklog.delivery._senders import Sender
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Threads"]
 
 _log = logging.getLogger("otel_tasklog")
+
+LONGEST_SECONDS = 1e8
 
 
 class Threads:
@@ -53,6 +58,7 @@ class Threads:
         sender: Sender | None,
         *,
         own_threads: set[int | None],
+        on_worker: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._worker = worker
         self._intake = intake
@@ -60,11 +66,16 @@ class Threads:
         self._sender = sender
         self._started = False
         self._own_threads = own_threads
+        self._on_worker = on_worker
 
-    def start(self) -> None:
-        """Start the threads if they are not there. From a log call; no lock."""
+    def start(self) -> bool:
+        """Start the threads if they are not there. From a log call; no lock.
+
+        Returns:
+            Whether they are there.
+        """
         if self._started:
-            return
+            return True
         self._started = True
         try:
             if self._sender is not None:
@@ -74,7 +85,7 @@ class Threads:
             # No thread to be had, at the interpreter's end for example. The next
             # record tries again, and `stop` does the work itself.
             self._started = False
-            self._intake.parked = True
+        return self._started
 
     def stop(self, timeout_seconds: float) -> None:
         """Deliver what is there within the time, count the rest, end the threads.
@@ -87,20 +98,22 @@ class Threads:
         if self._started:
             self._intake.inbox.put(wish)
             # The worker keeps the deadline itself; a moment for its last turn.
-            self._worker.stopped.wait(timeout_seconds + 1.0)
+            self._worker.stopped.wait(min(timeout_seconds + 1.0, LONGEST_SECONDS))
         else:
             self._finish_here(wish)
 
     def _turn(self) -> None:
         self._adopt("otel_tasklog worker")
+        self._on_worker(_thread.get_ident())
         try:
             wait: float | None = 0.0
             while not self._worker.stopped.is_set():
                 try:
                     wait = self._worker.turn(self._receive(wait))
                 except Exception:  # noqa: BLE001 - it must not end
-                    _log.exception("the delivery worker failed, and goes on")
                     wait = 1.0
+                    with contextlib.suppress(Exception):  # a handler's own fault
+                        _log.exception("the delivery worker failed, and goes on")
         finally:
             self._own_threads.discard(_thread.get_ident())
 
@@ -120,7 +133,9 @@ class Threads:
         try:
             if wait is not None and wait <= 0:
                 return self._intake.inbox.get_nowait()
-            return self._intake.inbox.get(timeout=wait)
+            return self._intake.inbox.get(
+                timeout=None if wait is None else min(wait, LONGEST_SECONDS)
+            )
         except Empty:
             return None
 

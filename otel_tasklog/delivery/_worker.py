@@ -7,14 +7,16 @@ the waiting. So a test can drive it with a clock of its own.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 import threading
 import time
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, Protocol
 
-from otel_tasklog.delivery._buffer import Wake
+from otel_tasklog.delivery._buffer import WAKE_RECORDS, Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +30,16 @@ __all__ = ["Clock", "Flush", "MonotonicClock", "Stop", "Worker"]
 
 SLICE_RECORDS: Final = 64
 """So many records are finished before the event loop's thread gets its turn."""
+
+TURN_RECORDS: Final = 512
+"""At most so many before the sender's answers are looked at."""
+
+BEHIND_RECORDS: Final = 8_192
+"""With more waiting, the loggers get their turn only once in TURN_RECORDS: one
+after each slice would let them win for ever."""
+
+PARKED_SECONDS: Final = 30.0
+"""So often an idle worker looks whether it really is."""
 
 REPORT_SECONDS: Final = 30.0
 """At most one line for each cause in this time."""
@@ -62,7 +74,8 @@ class Flush:
     def __init__(self, done: Callable[[bool], None]) -> None:
         self.done = done
         self.before = 0  # all batches numbered lower
-        self.dropped = 0  # how many records had been given up before
+        self.dropped: int | None = None  # how many had been given up before
+        self.left = 0  # how many that waited at its time still wait
 
 
 class Stop:
@@ -108,9 +121,11 @@ class Worker:
         self.clock = clock or MonotonicClock()
         self._take_at: float | None = None
         self._flushes: list[Flush] = []
+        self._untaken: list[Flush] = []  # those whose records still wait
         self._stop: Stop | None = None
         self.to_send: SimpleQueue[Batch | None] = SimpleQueue()
         self._stop_done = False
+        self.abandoned = 0  # records that the end left no time to finish
         self._reported: dict[str, float] = {}
         self._to_say: list[Callable[[], None]] = []
         self.stopped = threading.Event()
@@ -130,10 +145,17 @@ class Worker:
             self._note(message, now)
             if self._take_at is not None and now >= self._take_at:
                 self._take_at = None
-                self._take(now, close=message is not Wake.MANY)
+                self._take(now, close=message is not Wake.MANY, limit=TURN_RECORDS)
+                if (
+                    len(self._intake.waiting) >= WAKE_RECORDS
+                    or self._untaken
+                    or (self._stop is not None and self._intake.waiting)
+                ):
+                    self._take_at = now
             batch = self._outbox.next_batch(now) if self._outbox is not None else None
+            self._mark_flushes()
             self._answer_flushes()
-            self._maybe_stop(now)
+            self._maybe_stop(self.clock.monotonic())
             wait = self._wait_seconds(now)
         if batch is not None:
             self.to_send.put(batch)
@@ -144,7 +166,8 @@ class Worker:
         """Say what there is to say, without the lock: the listeners may want it."""
         said, self._to_say = self._to_say, []
         for say in said:
-            say()
+            with contextlib.suppress(Exception):  # a handler's; the next must hear
+                say()
         if self._stop_done:
             self.to_send.put(None)
             self.stopped.set()
@@ -156,17 +179,19 @@ class Worker:
                 due = now + self._delay_seconds
                 self._take_at = due if self._take_at is None else self._take_at
             case Wake.MANY:
+                self._intake.hurried = False
                 self._take_at = now
             case Flush():
-                self._take(now, close=True)
+                message.left = len(self._intake.waiting)
+                if message.dropped is None:
+                    message.dropped = self.dropped_count()
+                self._untaken.append(message)
+                self._take_at = now
                 if outbox is not None:
-                    message.before = outbox.next_number
-                    message.dropped = self._dropped()
                     outbox.hurry()
-                self._flushes.append(message)
             case Stop():
                 self._stop = message
-                self._take(now, close=True)
+                self._take_at = now
                 if outbox is not None:
                     outbox.hurry()
             case None:
@@ -182,7 +207,7 @@ class Worker:
             refused = self._outbox.rejected.total() - before
             lost = f"; {refused} records refused for good" if refused else ""
             kept = f"; {self._outbox.records} records kept" if not refused else ""
-            self._report(type(outcome).__name__, f"{outcome.message}{lost}{kept}")
+            self.report(type(outcome).__name__, f"{outcome.message}{lost}{kept}")
         if self._stop is not None:
             self._outbox.hurry()
 
@@ -190,17 +215,22 @@ class Worker:
         """Finish what is waiting. Under the lock; from any thread."""
         self._take(self.clock.monotonic(), close=False)
 
-    def _take(self, now: float, *, close: bool) -> None:
+    def _take(self, now: float, *, close: bool, limit: int = sys.maxsize) -> None:
         """Finish what was waiting when this began, in slices, and enforce bounds."""
-        count = len(self._intake.waiting)
+        count = min(len(self._intake.waiting), limit)
         while count > 0:
             taken = self._intake.take(min(SLICE_RECORDS, count))
             if not taken:
                 break
             count -= len(taken)
+            for flush in self._untaken:
+                flush.left -= len(taken)
             self._process(taken, now)
             self._make_room()
-            self._breathe()
+            if len(self._intake.waiting) < BEHIND_RECORDS or count <= 0:
+                self._breathe()
+            if self._stop and self.clock.monotonic() >= self._stop.deadline:
+                break
         self._intake.taken = []
         if self._outbox is not None and close:
             self._outbox.close_batch()
@@ -219,28 +249,40 @@ class Worker:
             return
         before = outbox.dropped.total()
         outbox.make_room(
-            self._max_records - len(intake.waiting),
-            self._max_bytes - intake.waiting_bytes,
+            # Room for what comes before the next turn; else the newest went first.
+            self._max_records
+            - max(len(intake.waiting), min(self._max_records // 4, 2 * WAKE_RECORDS)),
+            self._max_bytes - max(intake.waiting_bytes, self._max_bytes // 8),
         )
         intake.room_records = max(self._max_records - outbox.records, 1)
         intake.room_bytes = max(self._max_bytes - outbox.size_bytes, 1)
         if outbox.dropped.total() > before:
-            self._report(
+            self.report(
                 "buffer_full",
-                f"the buffer is full: {self._dropped()} records dropped so far, "
+                f"the buffer is full: {self.dropped_count()} records dropped so far, "
                 f"oldest first ({outbox.last_error or 'the receiver is slow'})",
             )
 
-    def _dropped(self) -> int:
+    def dropped_count(self) -> int:
+        """Return how many records were given up so far. From any thread."""
         outbox = self._outbox.dropped.total() if self._outbox is not None else 0
         return outbox + self._intake.dropped.value
+
+    def _mark_flushes(self) -> None:
+        for flush in self._untaken.copy():
+            if flush.left <= 0 or not self._intake.waiting:
+                self._untaken.remove(flush)
+                if self._outbox is not None:
+                    self._outbox.close_batch()
+                    flush.before = self._outbox.next_number
+                self._flushes.append(flush)
 
     def _answer_flushes(self) -> None:
         oldest = self._outbox.oldest_number if self._outbox is not None else 0
         for flush in self._flushes.copy():
             if flush.before <= oldest:
                 self._flushes.remove(flush)
-                nothing_lost = self._dropped() == flush.dropped
+                nothing_lost = self.dropped_count() == flush.dropped
                 self._to_say.append(partial(flush.done, nothing_lost))
 
     def _maybe_stop(self, now: float) -> None:
@@ -251,12 +293,15 @@ class Worker:
         if left and now < self._stop.deadline:
             return
         if self._outbox is not None:
-            lost = self._outbox.give_up("closed")
+            self.abandoned = self._intake.exportable()
+            lost = self._outbox.give_up("closed") + self.abandoned
             if lost:
                 cause = self._outbox.last_error or "no answer in time"
-                self._report("closed", f"closed with {lost} records lost: {cause}")
-        self._to_say += [partial(flush.done, left == 0) for flush in self._flushes]
+                self.report("closed", f"closed with {lost} records lost: {cause}")
+        unanswered = [*self._flushes, *self._untaken]
+        self._to_say += [partial(flush.done, left == 0) for flush in unanswered]
         self._flushes.clear()
+        self._untaken.clear()
         self._stop_done = True
 
     def _wait_seconds(self, now: float) -> float | None:
@@ -276,9 +321,11 @@ class Worker:
                 self._intake.parked = False
                 self._take_at = now + self._delay_seconds
                 due.append(self._delay_seconds)
-        return min(due) if due else None
+            # A signal handler that raises may cost a log call its wake-up.
+            due.append(PARKED_SECONDS)
+        return min(due)
 
-    def _report(self, cause: str, text: str) -> None:
+    def report(self, cause: str, text: str) -> None:
         """Tell the application's log, at most once per cause and interval."""
         now = self.clock.monotonic()
         last = self._reported.get(cause)

@@ -21,6 +21,7 @@ import logging
 from array import array
 from collections import Counter, deque
 from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from otel_tasklog.capture._record import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ring"]
 
+_sequence: Final = itemgetter(SEQUENCE)
 CHUNK_RECORDS: Final = 512
 
 NOTABLE: Final = logging.WARNING
@@ -172,6 +174,8 @@ class Ring:
             found += matching
             if len(found) >= limit:
                 break
+        # Threads may have drawn their sequence in another order than they appended.
+        found.sort(key=_sequence, reverse=query.newest_first)
         return [TaskRecord(record) for record in found[:limit]]
 
     def _pushed_out(self, unfinished: int) -> int:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
 
 from otel_tasklog._config import level_number
@@ -28,7 +30,7 @@ from otel_tasklog.capture._record import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 __all__ = ["Filters", "Moment", "Query"]
 
@@ -72,7 +74,7 @@ def _instant_ns(setting: str, moment: object) -> int:
                 "one means another instant in each time zone",
             )
         return int(moment.timestamp() * 1e9)
-    if isinstance(moment, int | float):
+    if isinstance(moment, int | float) and math.isfinite(moment):
         return time.time_ns() - int(moment * 1e9)
     raise ConfigError(setting, moment, "an aware datetime, a timedelta or seconds")
 
@@ -116,8 +118,14 @@ class Query:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, str(value))
+        for name, kind in (("text", str), ("logger", str), ("limit", int)):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise ConfigError(name, value, f"of type {kind.__name__}, or None")
         if self.limit is not None and self.limit < 0:
             raise ConfigError("limit", self.limit, "0 or more, or None for all")
+        if self.attributes is not None and not isinstance(self.attributes, Mapping):
+            raise ConfigError("attributes", self.attributes, "a mapping")
         for setting in ("level", "min_level"):
             if getattr(self, setting) is not None:
                 level_number(setting, getattr(self, setting))

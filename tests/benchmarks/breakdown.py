@@ -70,7 +70,7 @@ def _in_place(
 ) -> list[str]:
     kept: deque[Captured] = deque()
     intake = Intake(
-        records=1 << 30, size_bytes=1 << 40, export_level=0, start=lambda: None
+        records=1 << 30, size_bytes=1 << 40, export_level=0, start=lambda: True
     )
     intake.parked = False
     loggers = {

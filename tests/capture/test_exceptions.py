@@ -74,6 +74,18 @@ def _group_cause() -> None:
         raise DomainError("around") from error
 
 
+def _same_member_thrice() -> None:
+    lost = ConnectionError("lost")
+    raise ExceptionGroup("all", [lost, lost, lost])
+
+
+def _reached_twice() -> None:
+    shared = ValueError("shared")
+    outer = ExceptionGroup("g", [shared, TypeError("t")])
+    outer.__cause__ = shared
+    raise outer
+
+
 def _syntax() -> None:
     compile("a = (1,\nb = =", "file.py", "exec")
 
@@ -98,7 +110,7 @@ def _unicode_columns() -> None:
 
 CASES = [
     _simple, _empty, _cause, _context, _suppressed, _notes, _group, _group_cause,
-    _syntax, _recursive, _bad_text, _unicode_columns,
+    _same_member_thrice, _reached_twice, _syntax, _recursive, _bad_text, _unicode_columns,
 ]  # fmt: skip
 
 

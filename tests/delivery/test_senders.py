@@ -123,7 +123,9 @@ PROTOBUF = {"Content-Type": "application/x-protobuf"}
         ((301, {"Location": "http://other/v1/logs"}, b""), Misconfigured),
         ((422, {}, b""), Rejected),
         ((500, {}, b"oops"), Rejected),
-        ((501, {}, b""), Rejected),
+        ((405, {}, b""), Misconfigured),
+        ((501, {}, b""), Misconfigured),
+        ((500, {"Content-Type": "text/html"}, b"<p>"), Misconfigured),
     ],
     ids=str,
 )

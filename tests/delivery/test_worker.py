@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from otel_tasklog import Config, TaskLog
+from otel_tasklog.delivery._buffer import Wake
 from otel_tasklog.delivery._threads import Threads
-from otel_tasklog.delivery._worker import Flush
+from otel_tasklog.delivery._worker import Flush, Stop
 from otel_tasklog.testing import FakeClock, MemorySender, Rejected, Retry
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ class Turns:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
         self.clock = FakeClock()
-        monkeypatch.setattr(Threads, "start", lambda _threads: None)
+        monkeypatch.setattr(Threads, "start", lambda _threads: True)
         self.tasklog = TaskLog(Config(**settings), sender=MemorySender())
         self.worker = self.tasklog._worker
         self.worker.clock = self.clock
@@ -33,8 +35,6 @@ class Turns:
         self.wait: float | None = None
 
     def log(self, count: int = 1) -> None:
-        import logging
-
         for number in range(count):
             record = logging.makeLogRecord(
                 {"msg": f"m{number}", "levelno": 20, "levelname": "INFO"}
@@ -77,9 +77,9 @@ def test_a_first_record_waits_for_others_and_then_goes(turns: Turns) -> None:
     assert turns.sent() == 3
 
 
-def test_an_idle_worker_waits_for_ever(turns: Turns) -> None:
+def test_an_idle_worker_hardly_ever_wakes(turns: Turns) -> None:
     turns.turn()
-    assert turns.wait is None
+    assert turns.wait == 30.0
     assert turns.intake.parked
 
 
@@ -88,6 +88,46 @@ def test_many_records_are_taken_before_their_time(turns: Turns) -> None:
     turns.turn()
     assert turns.sent() == 600
     assert turns.tasklog.stats().pending == 1_100
+
+
+def test_a_backlog_does_not_keep_a_batch_from_leaving(turns: Turns) -> None:
+    """A thread that logs in a tight loop must not starve delivery."""
+    turns.log(5_000)
+    turns.worker.turn(Wake.MANY)
+    turns.worker.turn(None)
+    assert len(turns.intake.waiting) > 3_000
+    assert turns.sent() == 600
+
+
+def test_many_records_wake_the_worker_once(turns: Turns) -> None:
+    turns.log(10_000)
+    assert turns.intake.inbox.qsize() <= 2
+
+
+def test_an_end_that_comes_too_soon_counts_what_it_left(turns: Turns) -> None:
+    turns.log(5_000)
+    turns.worker.turn(Stop(turns.clock.now))
+    stats = turns.tasklog.stats()
+    assert turns.worker.stopped.is_set()
+    assert stats.pending == 0
+    assert stats.dropped_by == {"closed": 5_000}
+    assert stats.accepted == 5_000
+
+
+def test_a_flush_is_false_for_what_was_dropped_before_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from otel_tasklog.testing import Accepted
+
+    turns = Turns(monkeypatch, buffer_records=10, batch_records=10)
+    outcomes: list[bool] = []
+    turns.log(10)
+    turns.tasklog._ask(Flush(outcomes.append), "flush")
+    turns.log(10)  # pushes the first ten out before the worker gets its turn
+    turns.turn()
+    while turns.sent():
+        turns.answer(Accepted())
+    assert outcomes == [False]
 
 
 def test_a_failed_batch_stays_and_is_tried_again(turns: Turns) -> None:
@@ -106,7 +146,7 @@ def test_a_failed_batch_stays_and_is_tried_again(turns: Turns) -> None:
     assert turns.sent() == 5
     turns.answer(Accepted())
     assert turns.tasklog.stats().delivered == 5
-    assert turns.wait is None
+    assert turns.wait == 30.0
 
 
 def test_a_flush_is_true_once_all_before_it_is_settled(turns: Turns) -> None:
@@ -242,6 +282,47 @@ def test_close_gives_up_in_time_and_counts(
     assert stats.dropped_by == {"closed": 3}
     assert stats.pending == 0
     assert "closed with 3 records lost: down" in capsys.readouterr().err
+
+
+def test_a_console_that_raises_does_not_end_the_worker(
+    make: Callable[..., Harness],
+) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("console is gone")
+
+    broken = Broken()
+    ours = logging.getLogger("otel_tasklog")
+    ours.addHandler(broken)
+    try:
+        harness = make([Retry("down")])
+        harness.log.info("x")
+        assert harness.tasklog.flush()
+    finally:
+        ours.removeHandler(broken)
+    assert harness.tasklog.stats().delivered == 1
+
+
+def test_a_console_that_asks_for_the_counts_is_answered(
+    make: Callable[..., Harness],
+) -> None:
+    """It holds its lock, and wants what the worker holds while it counts."""
+    asked: list[int] = []
+    harness = make([Retry("down")])
+
+    class Asking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            asked.append(harness.tasklog.stats().pending)
+
+    asking = Asking()
+    ours = logging.getLogger("otel_tasklog")
+    ours.addHandler(asking)
+    try:
+        harness.log.info("x")
+        assert harness.tasklog.flush()
+    finally:
+        ours.removeHandler(asking)
+    assert asked == [1]
 
 
 def test_a_sender_that_raises_is_a_retry(make: Callable[..., Harness]) -> None:

@@ -93,6 +93,13 @@ def rotel(receiver: ReceiverProcess, tmp_path: Path) -> Iterator[str]:
         "rotel", reason="rotel is not installed; to enable: pip install -e '.[test]'"
     )
     agent = Path(module.__file__).with_name("rotel-agent")
+    if subprocess.run(
+        [agent, "--version"], capture_output=True, check=False
+    ).returncode:
+        pytest.skip(
+            "rotel-agent of this wheel needs libpython as a shared library, which "
+            "this Python has not; to enable: run the tests on another build of Python"
+        )
     port, grpc_port = free_port(), free_port()
     with (tmp_path / "rotel.log").open("w") as log:
         process = subprocess.Popen(

@@ -190,6 +190,10 @@ def test_times_are_aware_or_durations(harness: Harness) -> None:
         {"min_level": "LOUD"},
         {"limit": -1},
         {"since": "5m"},
+        {"until": float("nan")},
+        {"text": 5},
+        {"logger": 5},
+        {"attributes": 5},
     ],
     ids=lambda query: next(iter(query)),
 )

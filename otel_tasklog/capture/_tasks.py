@@ -13,6 +13,7 @@ need of a task factory:
 
 from __future__ import annotations
 
+import abc
 import functools
 import inspect
 import itertools
@@ -170,7 +171,7 @@ def _named(attributes: Mapping[str, object], where: str) -> Mapping[str, object]
     return attributes
 
 
-class _Scoped:
+class _Scoped(abc.ABC):
     """Sets the current scope on entry and restores the one around it on exit.
 
     Scopes know their owner and the scope around them, so one object may be entered
@@ -179,8 +180,9 @@ class _Scoped:
     entry; there the scope was never set, and nothing is restored.
     """
 
+    @abc.abstractmethod
     def _make(self, outer: Scope | None) -> Scope:
-        raise NotImplementedError
+        """Return the scope that is entered, inside *outer*."""
 
     def _set(self) -> Scope:
         scope = self._make(current_scope.get())

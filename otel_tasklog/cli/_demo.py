@@ -27,8 +27,6 @@ from otel_tasklog._text import visible
 from otel_tasklog.cli._shop import Shop
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from otel_tasklog import Stats, TaskLog
     from otel_tasklog._config import Settings
 
@@ -72,12 +70,7 @@ class EmbeddedReceiver:
             attributes = json.loads(line)["attributes"]
             self.by_task[attributes.get("task_id", "-")] += 1
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         """End it, and count what it had still to say."""
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()

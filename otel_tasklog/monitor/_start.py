@@ -17,7 +17,6 @@ from otel_tasklog._errors import ConfigError, MissingExtraError, MonitorError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from types import TracebackType
     from typing import Self
 
     from otel_tasklog._tasklog import TaskLog
@@ -142,12 +141,7 @@ class Monitor:
         self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         """Stop it without blocking the event loop."""
         await asyncio.to_thread(self.stop)
 

@@ -18,7 +18,6 @@ from otel_tasklog.delivery._decode import DecodedRecord, decode_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
     from typing import Self
 
 __all__ = ["Receiver"]
@@ -73,12 +72,7 @@ class Receiver:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Stop serving and free the port."""
         self._server.shutdown()
         self._server.server_close()

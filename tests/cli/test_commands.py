@@ -132,20 +132,18 @@ def test_a_telnet_client_reads_a_live_order_of_the_demo() -> None:
     assert "Everything that was captured arrived." in output
 
 
-def test_receive_prints_a_line_a_record_and_nothing_can_fake_one() -> None:
+def printed_by_receive(program: str, *options: str) -> str:
+    """Run ``receive``, and a program that logs to it; what the former prints."""
     process = subprocess.Popen(
-        [*COMMAND, "receive", "--port", "0"],
+        [*COMMAND, "receive", "--port", "0", *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
     assert process.stderr is not None
     endpoint = process.stderr.readline().split("listening on ")[1].strip()
     program = (
         "import logging, otel_tasklog\n"
-        "with otel_tasklog.install(level='INFO', console=False):\n"
-        "    with otel_tasklog.task('job\\x1b[31m'):\n"
-        "        logging.info('one\\nERROR fake\\x1b]0;title\\x07\\u202e', "
-        "extra={'k': [1]})\n"
-        "        logging.error('two', exc_info=ValueError('v\\nw'))\n"
+        "with otel_tasklog.install(level='INFO', console=False):\n" + program
     )
     subprocess.run(
         [sys.executable, "-c", program],
@@ -155,6 +153,16 @@ def test_receive_prints_a_line_a_record_and_nothing_can_fake_one() -> None:
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (0, "")
+    return output
+
+
+def test_receive_prints_a_line_a_record_and_nothing_can_fake_one() -> None:
+    output = printed_by_receive(
+        "    with otel_tasklog.task('job\\x1b[31m'):\n"
+        "        logging.info('one\\nERROR fake\\x1b]0;title\\x07\\u202e', "
+        "extra={'k': [1]})\n"
+        "        logging.error('two', exc_info=ValueError('v\\nw'))\n"
+    )
     lines = output.splitlines()
     assert "INFO     job\\x1b[31m root: one\\nERROR fake\\x1b]0;title\\x07" in lines[0]
     assert "k=[1]" in lines[0]
@@ -163,27 +171,13 @@ def test_receive_prints_a_line_a_record_and_nothing_can_fake_one() -> None:
     assert "\x1b" not in output
 
 
-def test_receive_as_json_is_one_object_a_line() -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "receive", "--port", "0", "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stderr is not None
-    endpoint = process.stderr.readline().split("listening on ")[1].strip()
-    program = (
-        "import logging, otel_tasklog\n"
-        "with otel_tasklog.install(level='INFO', console=False):\n"
-        "    logging.info({'event': 'x', 'raw': b'a'}, extra={'n': {'k': (1, None)}})\n"
+def test_receive_as_json_is_one_object_a_line_on_any_terminal() -> None:
+    output = printed_by_receive(
+        "    logging.info({'event': 'größe', 'raw': b'a'}, extra={'n': {'k': (1, None)}})",
+        "--json",
     )
-    subprocess.run(
-        [sys.executable, "-c", program],
-        check=True, timeout=30,
-        env={**os.environ, "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": endpoint},
-    )  # fmt: skip
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=30)
     record = json.loads(output)
-    assert record["body"] == {"event": "x", "raw": "YQ=="}
+    assert record["body"] == {"event": "größe", "raw": "YQ=="}
     assert record["attributes"]["n"] == {"k": [1, None]}
     assert record["severity_text"] == "INFO"
 

@@ -6,6 +6,7 @@ them it says so instead of failing on an import.
 
 from __future__ import annotations
 
+import io
 import sys
 
 from otel_tasklog._errors import MissingExtraError
@@ -22,4 +23,8 @@ def main() -> None:
             raise
         print(MissingExtraError("the command line", "cli"), file=sys.stderr)
         sys.exit(2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A record may hold what the terminal's encoding does not.
+            stream.reconfigure(errors="backslashreplace")
     make_cli()(prog_name="otel-tasklog")

@@ -161,7 +161,7 @@ def test_receive_prints_a_line_a_record_and_nothing_can_fake_one() -> None:
         "    with otel_tasklog.task('job\\x1b[31m'):\n"
         "        logging.info('one\\nERROR fake\\x1b]0;title\\x07\\u202e', "
         "extra={'k': [1]})\n"
-        "        logging.error('two', exc_info=ValueError('v\\nw'))\n"
+        "        logging.error('größe 日本', exc_info=ValueError('v\\nw'))\n"
     )
     lines = output.splitlines()
     assert "INFO     job\\x1b[31m root: one\\nERROR fake\\x1b]0;title\\x07" in lines[0]

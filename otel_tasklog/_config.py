@@ -8,6 +8,7 @@ OpenTelemetry's milliseconds become seconds here.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -177,9 +178,7 @@ class Config:
                 no such setting.
         """
         known = {field.name for field in dataclasses.fields(cls)}
-        for name, value in explicit.items():
-            if name not in known:
-                raise ConfigError(name, value, _suggestion(name, known))
+        check_names(explicit, known)
         found, variables = settings_from(environ)
         settings: dict[str, Any] = {**found, **explicit}
         if "endpoint" in explicit:
@@ -216,12 +215,17 @@ def level_number(setting: str, level: int | str) -> int:
     return number
 
 
-def _suggestion(name: str, known: set[str]) -> str:
-    import difflib
+def check_names(given: Mapping[str, object], known: Collection[str]) -> None:
+    """Refuse a keyword that does not exist, and say which was meant.
 
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"one of {sorted(known)}"
-    return f"a setting that exists; {hint}"
+    Raises:
+        ConfigError: There is no such setting.
+    """
+    for name, value in given.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"one of {sorted(known)}"
+            raise ConfigError(name, value, f"a setting that exists; {hint}")
 
 
 def _is_sequence(value: object) -> bool:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_tasklog._assemble import make_outbox, make_resource, make_sender
 from otel_tasklog._attach import Attachment
+from otel_tasklog._config import check_names
 from otel_tasklog._errors import ClosedError, ConfigError
 from otel_tasklog._loop import resolver_of, run_in_own_thread
 from otel_tasklog._process import renew_after_fork
@@ -35,7 +36,7 @@ from otel_tasklog.delivery._counter import Counter
 from otel_tasklog.delivery._threads import Threads
 from otel_tasklog.delivery._worker import Flush, Worker
 from otel_tasklog.store._memory import Ring
-from otel_tasklog.store._query import Query
+from otel_tasklog.store._query import Filters, Query
 from otel_tasklog.store._storage import Stats
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from otel_tasklog.capture._record import Captured, TaskRecord
     from otel_tasklog.delivery._senders import Sender
     from otel_tasklog.monitor import Monitor
-    from otel_tasklog.store._query import Filters
 
 __all__ = ["TaskLog"]
 
@@ -170,8 +170,9 @@ class TaskLog:
                 ``limit`` (200), ``newest_first`` (True).
 
         Raises:
-            ConfigError: A filter cannot have its value.
+            ConfigError: A filter cannot have its value, or there is no such filter.
         """
+        check_names(filters, Filters.__annotations__)
         return self._ring.select(Query(**filters))
 
     def clear(self) -> None:

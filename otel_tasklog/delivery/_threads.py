@@ -106,7 +106,7 @@ class Threads:
         self._adopt("otel_tasklog worker")
         self._on_worker(_thread.get_ident())
         try:
-            wait: float | None = 0.0
+            wait = 0.0
             while not self._worker.stopped.is_set():
                 try:
                     wait = self._worker.turn(self._receive(wait))
@@ -129,13 +129,11 @@ class Threads:
         threading.current_thread().name = name
         self._own_threads.add(_thread.get_ident())
 
-    def _receive(self, wait: float | None) -> object:
+    def _receive(self, wait: float) -> object:
         try:
-            if wait is not None and wait <= 0:
+            if wait <= 0:
                 return self._intake.inbox.get_nowait()
-            return self._intake.inbox.get(
-                timeout=None if wait is None else min(wait, LONGEST_SECONDS)
-            )
+            return self._intake.inbox.get(timeout=wait)
         except Empty:
             return None
 
@@ -149,7 +147,7 @@ class Threads:
                 if batch is not None and self._sender is not None:
                     wait = self._worker.turn(_answer(self._sender, batch))
                 else:
-                    time.sleep(wait or 0.0)
+                    time.sleep(wait)
                     wait = self._worker.turn(None)
         finally:
             self._own_threads.discard(ident)

@@ -38,7 +38,7 @@ BEHIND_RECORDS: Final = 8_192
 """With more waiting, the loggers get their turn only once in TURN_RECORDS: one
 after each slice would let them win for ever."""
 
-PARKED_SECONDS: Final = 30.0
+LONGEST_WAIT_SECONDS: Final = 30.0
 """So often an idle worker looks whether it really is."""
 
 REPORT_SECONDS: Final = 30.0
@@ -131,14 +131,11 @@ class Worker:
         self.stopped = threading.Event()
         self.lock = threading.RLock()
 
-    def turn(self, message: object) -> float | None:
+    def turn(self, message: object) -> float:
         """Do what is due; return for how many seconds nothing will be.
 
         Args:
             message: What the inbox had, or None when the time was up.
-
-        Returns:
-            Seconds, or None: until something comes.
         """
         now = self.clock.monotonic()
         with self.lock:
@@ -304,11 +301,15 @@ class Worker:
         self._untaken.clear()
         self._stop_done = True
 
-    def _wait_seconds(self, now: float) -> float | None:
+    def _wait_seconds(self, now: float) -> float:
         """Return how long nothing is due; park if that is until a record comes."""
         if self._intake.waiting and self._take_at is None:
             self._take_at = now + self._delay_seconds
-        due = [] if self._take_at is None else [max(self._take_at - now, 0.0)]
+        # At most so long: a signal handler that raises may cost a log call its
+        # wake-up, and a queue takes no wait of years.
+        due = [LONGEST_WAIT_SECONDS]
+        if self._take_at is not None:
+            due.append(max(self._take_at - now, 0.0))
         if self._outbox is not None:
             wait = self._outbox.wait_seconds(now)
             due += [] if wait is None else [wait]
@@ -321,8 +322,6 @@ class Worker:
                 self._intake.parked = False
                 self._take_at = now + self._delay_seconds
                 due.append(self._delay_seconds)
-            # A signal handler that raises may cost a log call its wake-up.
-            due.append(PARKED_SECONDS)
         return min(due)
 
     def report(self, cause: str, text: str) -> None:

@@ -325,6 +325,15 @@ def test_a_console_that_asks_for_the_counts_is_answered(
     assert asked == [1]
 
 
+def test_times_may_be_endless(make: Callable[..., Harness]) -> None:
+    harness = make(schedule_delay_seconds=1e12)
+    harness.log.info("x")
+    assert harness.tasklog.flush(float("inf"))
+    harness.log.info("y")
+    harness.tasklog.close(float("inf"))
+    assert len(harness.sender.records) == 2
+
+
 def test_a_sender_that_raises_is_a_retry(make: Callable[..., Harness]) -> None:
     harness = make()
     attempts = []

@@ -194,6 +194,7 @@ def test_times_are_aware_or_durations(harness: Harness) -> None:
         {"text": 5},
         {"logger": 5},
         {"attributes": 5},
+        {"levle": "INFO"},
     ],
     ids=lambda query: next(iter(query)),
 )

@@ -31,7 +31,8 @@ from otel_tasklog._install import current, install
 from otel_tasklog._tasklog import TaskLog
 from otel_tasklog.capture._handler import TaskLogHandler
 from otel_tasklog.capture._record import TaskRecord
-from otel_tasklog.capture._tasks import bind, current_task_id, new_task_id, task
+from otel_tasklog.capture._scopes import bind, task
+from otel_tasklog.capture._tasks import current_task_id, new_task_id
 from otel_tasklog.store._query import Query
 from otel_tasklog.store._storage import Stats
 

@@ -21,6 +21,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Final
 
+from otel_tasklog._account import account
 from otel_tasklog._assemble import make_outbox, make_resource, make_sender
 from otel_tasklog._attach import Attachment
 from otel_tasklog._config import check_names
@@ -37,7 +38,6 @@ from otel_tasklog.delivery._threads import Threads
 from otel_tasklog.delivery._worker import Flush, Worker
 from otel_tasklog.store._memory import Ring
 from otel_tasklog.store._query import Filters, Query
-from otel_tasklog.store._storage import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from otel_tasklog.capture._record import Captured, TaskRecord
     from otel_tasklog.delivery._senders import Sender
     from otel_tasklog.monitor import Monitor
+    from otel_tasklog.store._storage import Stats
 
 __all__ = ["TaskLog"]
 
@@ -183,41 +184,14 @@ class TaskLog:
 
     def stats(self) -> Stats:
         """Return what became of the records so far."""
-        outbox = self._outbox
         with self._worker.lock:
-            waiting = self._intake.waiting.copy()
-            dropped_here = self._intake.dropped.value
-            exportable = sum(c[2]["levelno"] >= self._export_level for c in waiting)
-            rejected = dict(outbox.rejected) if outbox is not None else {}
-            dropped = dict(outbox.dropped) if outbox is not None else {}
-            abandoned = self._worker.abandoned
-            if abandoned:
-                dropped["closed"] = dropped.get("closed", 0) + abandoned
-            if dropped_here:
-                dropped["buffer_full"] = dropped.get("buffer_full", 0) + dropped_here
-            kept = self._ring.kept + len(waiting)
-            return Stats(
+            return account(
+                self._intake,
+                self._ring,
+                self._outbox,
                 captured=self._sequence.value,
-                accepted=self._taken + exportable + dropped_here,
-                recovered=0,
-                delivered=outbox.delivered if outbox is not None else 0,
-                rejected=sum(rejected.values()),
-                rejected_by=rejected,
-                dropped=sum(dropped.values()),
-                dropped_by=dropped,
-                spooled=0,
-                pending=exportable
-                - abandoned
-                + (outbox.records if outbox is not None else 0),
-                pending_bytes=self._intake.waiting_bytes
-                + (outbox.size_bytes if outbox is not None else 0),
-                kept=min(kept, self.config.ring_records),
-                kept_bytes=self._ring.kept_bytes,
-                evicted=self._ring.evicted
-                + dropped_here
-                + self._intake.unseen.value
-                + max(kept - self.config.ring_records, 0),
-                last_error=outbox.last_error if outbox is not None else None,
+                taken=self._taken,
+                abandoned=self._worker.abandoned,
             )
 
     def flush(self, timeout_seconds: float = 5.0) -> bool:

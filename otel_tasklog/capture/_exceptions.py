@@ -25,7 +25,12 @@ from otel_tasklog.capture._values import VALUE_CHARACTERS, cut
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
 
-__all__ = ["CapturedException", "capture_exception", "render_exception"]
+__all__ = [
+    "CapturedException",
+    "RenderedException",
+    "capture_exception",
+    "render_exception",
+]
 
 MAX_CHAIN: Final = 32
 """Causes, contexts and group members beyond this many are left out."""
@@ -62,6 +67,14 @@ class CapturedException(NamedTuple):
         if self.module in {"builtins", "__main__"}:
             return self.qualname
         return f"{self.module}.{self.qualname}"
+
+
+class RenderedException(NamedTuple):
+    """What is known of an exception whose stack trace is a text already."""
+
+    type_name: str
+    text: str
+    stacktrace: str
 
 
 def _text(value: object, what: str = "exception") -> str:
@@ -289,8 +302,10 @@ def _place_stacks(
             _place_stacks(inner_printed, inner_captured)
 
 
-def render_exception(captured: CapturedException) -> str:
+def render_exception(captured: CapturedException | RenderedException) -> str:
     """Return the text of ``traceback.format_exception`` for a captured exception."""
+    if isinstance(captured, RenderedException):
+        return captured.stacktrace
     printed = traceback.TracebackException.from_exception(_stand_in(captured))
     _place_stacks(printed, captured)
     return "".join(printed.format())

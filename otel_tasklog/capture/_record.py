@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from otel_tasklog.capture._exceptions import CapturedException
+    from otel_tasklog.capture._exceptions import CapturedException, RenderedException
     from otel_tasklog.capture._tasks import Scope, TaskCell
     from otel_tasklog.capture._values import Value
 
@@ -51,7 +51,7 @@ Captured: TypeAlias = """tuple[
     str | None,                # ... and its name
     Scope | None,              # the innermost task() or bind()
     Context | None,            # OpenTelemetry's context, None if it is empty
-    CapturedException | None,
+    CapturedException | RenderedException | None,
     int,                       # size: a constant and the lengths of the texts
 ]"""
 """Positions 0 (sequence) and 8 (size) are read outside of `resolve`."""

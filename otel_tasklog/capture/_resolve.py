@@ -19,6 +19,7 @@ from opentelemetry.trace import get_current_span
 from otel_tasklog.capture._exceptions import render_exception
 from otel_tasklog.capture._record import NO_REST, Origin, Rest, Span
 from otel_tasklog.capture._shape import EVENT_NAMES, Shape
+from otel_tasklog.capture._stamp import STAMP, unstamped
 from otel_tasklog.capture._tasks import as_task_id
 from otel_tasklog.capture._values import (
     BODY_CHARACTERS,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from otel_tasklog.capture._exceptions import CapturedException
+    from otel_tasklog.capture._exceptions import CapturedException, RenderedException
     from otel_tasklog.capture._record import Captured, Sealed
     from otel_tasklog.capture._tasks import Scope, TaskCell
 
@@ -96,7 +97,8 @@ class Resolver:
         # call their ids tell them apart, and no longer.
         spans: dict[int, tuple[Any, ...] | None] = {}
         finished: list[Sealed] = []
-        for captured in batch:
+        for each in batch:
+            captured = unstamped(each) if STAMP in each[2] else each
             try:
                 finished.append(self._resolve(captured, spans))
             except Exception as error:  # noqa: BLE001 - one must not cost the rest
@@ -289,7 +291,9 @@ def _middle_cut(trace: str) -> str:
     return clean_text(trace)
 
 
-def _rest(fields: dict[str, Any], error: CapturedException | None) -> tuple[Any, ...]:
+def _rest(
+    fields: dict[str, Any], error: CapturedException | RenderedException | None
+) -> tuple[Any, ...]:
     event = fields.get(EVENT_NAMES[0]) or fields.get(EVENT_NAMES[1])
     stack = fields["stack_info"]
     if event is None and error is None and not stack:

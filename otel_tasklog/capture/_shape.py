@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from otel_tasklog.capture._stamp import STAMP
 from otel_tasklog.capture._values import REDACTED
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _EVENT_KEYS: Final = frozenset(EVENT_NAMES)
 _NOT_ATTRIBUTES: Final = frozenset(
     {
         *logging.makeLogRecord({}).__dict__, "message", "asctime", "task_id",
+        STAMP,
         # structlog's own, on records of its ProcessorFormatter.wrap_for_formatter.
         "_logger", "_name",
         "otelTraceID", "otelSpanID", "otelTraceSampled", "otelServiceName",

@@ -89,7 +89,7 @@ class Ring:
         size_bytes: int,
         unfinished: Callable[[], Sequence[Sealed]],
     ) -> None:
-        self._max_records = records
+        self.max_records = records
         self._max_bytes = size_bytes
         self._unfinished = unfinished
         self._chunks: deque[_Chunk] = deque()
@@ -121,13 +121,13 @@ class Ring:
                 self._notable.append(record)
             self.kept += 1
             self.kept_bytes += size
-        while self.kept > self._max_records or self.kept_bytes > self._max_bytes:
+        while self.kept > self.max_records or self.kept_bytes > self._max_bytes:
             self._evict()
 
     def _evict(self) -> None:
         """Drop as much of the oldest chunk as the bounds ask for."""
         oldest = self._chunks[0]
-        surplus = self.kept - self._max_records
+        surplus = self.kept - self.max_records
         excess = self.kept_bytes - self._max_bytes
         count = size = 0
         for each in oldest.sizes:
@@ -158,8 +158,8 @@ class Ring:
             ConfigError: The query holds a value that cannot mean anything.
         """
         tests = query.predicates()
-        limit = self._max_records if query.limit is None else query.limit
-        unfinished = self._unfinished()[-self._max_records :]
+        limit = self.max_records if query.limit is None else query.limit
+        unfinished = self._unfinished()[-self.max_records :]
         finished = self._finished(query, unfinished)
         parts = (
             chain((unfinished[::-1],), finished)
@@ -180,7 +180,7 @@ class Ring:
 
     def _pushed_out(self, unfinished: int) -> int:
         """Return the last sequence that the unfinished records will evict, or -1."""
-        surplus = self.kept + unfinished - self._max_records
+        surplus = self.kept + unfinished - self.max_records
         if surplus <= 0:
             return -1
         for chunk in self._chunks.copy():

@@ -1,0 +1,89 @@
+"""What the logging thread knows of a record, carried by the record itself.
+
+A ``QueueHandler`` hands a record to another thread, or process, where neither its
+task nor its trace can be found out any more, and throws its exception away. A log
+record of the SDK brings its own trace and time. Both travel as one attribute of the
+``LogRecord``, of plain values only, so that it can be pickled. Where it is found, it
+is believed more than what the call saw.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    set_span_in_context,
+)
+
+from otel_tasklog.capture._exceptions import RenderedException
+from otel_tasklog.capture._tasks import Scope, TaskCell
+
+if TYPE_CHECKING:
+    from otel_tasklog.capture._record import Captured
+    from otel_tasklog.capture._values import Value
+
+__all__ = ["STAMP", "Stamp", "unstamped"]
+
+STAMP: Final = "otel_tasklog_stamp"
+"""The attribute of a ``LogRecord`` that holds a `Stamp`."""
+
+
+class Stamp(NamedTuple):
+    """Identity, trace, exception and time of a record, from where it was logged.
+
+    Attributes:
+        task_id: The job's, by its scope; None if only the task's name is known.
+        task_parent_id: The enclosing job's.
+        bound: The attributes of the scope.
+        number: The asyncio task's number.
+        name: Its name.
+        parent_number: Its parent's number.
+        span: Trace id, span id, trace flags.
+        exception: Its fully-qualified type, its text, its stack trace.
+        timestamp_ns: When it was logged; None believes the record.
+    """
+
+    task_id: str | None = None
+    task_parent_id: str | None = None
+    bound: dict[str, Value] | None = None
+    number: int | None = None
+    name: str | None = None
+    parent_number: int | None = None
+    span: tuple[int, int, int] | None = None
+    exception: tuple[str, str, str] | None = None
+    timestamp_ns: int | None = None
+
+
+def unstamped(captured: Captured) -> Captured:
+    """Return a captured record as its stamp says it was logged, if it has one."""
+    sequence, timestamp_ns, fields, cell, name, scope, context, error, size = captured
+    value = fields.get(STAMP)
+    # A copy of it may have been made on the way, which is a plain tuple.
+    if not isinstance(value, tuple) or len(value) != len(Stamp._fields):
+        return captured
+    stamp = Stamp._make(value)
+    if stamp.number is not None:
+        cell, name = TaskCell(stamp.number, stamp.parent_number), stamp.name
+    if stamp.task_id is not None or stamp.bound:
+        scope = Scope(
+            stamp.task_id,
+            stamp.task_parent_id,
+            stamp.bound or {},
+            outer=None,
+            owner=None,
+        )
+    if stamp.span is not None:
+        trace_id, span_id, flags = stamp.span
+        found = SpanContext(
+            trace_id, span_id, is_remote=False, trace_flags=TraceFlags(flags)
+        )
+        context = set_span_in_context(NonRecordingSpan(found), Context())
+    if stamp.exception is not None:
+        error = RenderedException(*stamp.exception)
+    if stamp.timestamp_ns is not None:
+        timestamp_ns = stamp.timestamp_ns
+    return sequence, timestamp_ns, fields, cell, name, scope, context, error, size

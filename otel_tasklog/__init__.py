@@ -22,17 +22,21 @@ from otel_tasklog._errors import (
     AlreadyInstalledError,
     ClosedError,
     ConfigError,
+    FollowerError,
     MissingExtraError,
     MonitorError,
     NotInstalledError,
     TaskLogError,
 )
 from otel_tasklog._install import current, install
+from otel_tasklog._processor import TaskLogProcessor
 from otel_tasklog._tasklog import TaskLog
+from otel_tasklog.capture._filter import TaskLogFilter
 from otel_tasklog.capture._handler import TaskLogHandler
 from otel_tasklog.capture._record import TaskRecord
 from otel_tasklog.capture._scopes import bind, task
 from otel_tasklog.capture._tasks import current_task_id, new_task_id
+from otel_tasklog.store._follow import Follower
 from otel_tasklog.store._query import Query
 from otel_tasklog.store._storage import Stats
 
@@ -43,6 +47,8 @@ __all__ = [
     "ClosedError",
     "Config",
     "ConfigError",
+    "Follower",
+    "FollowerError",
     "MissingExtraError",
     "MonitorError",
     "NotInstalledError",
@@ -50,7 +56,9 @@ __all__ = [
     "Stats",
     "TaskLog",
     "TaskLogError",
+    "TaskLogFilter",
     "TaskLogHandler",
+    "TaskLogProcessor",
     "TaskRecord",
     "bind",
     "current",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.resources import Resource
 
+from otel_tasklog._connection import GRPC
 from otel_tasklog.capture._values import (
     AttributeNames,
     clean_text,
@@ -13,8 +15,8 @@ from otel_tasklog.capture._values import (
     snapshot,
 )
 from otel_tasklog.delivery._encode import Encoder
+from otel_tasklog.delivery._http import HttpSender
 from otel_tasklog.delivery._outbox import Outbox
-from otel_tasklog.delivery._senders import HttpSender
 
 if TYPE_CHECKING:
     from otel_tasklog._config import Config
@@ -56,18 +58,33 @@ def make_outbox(config: Config, resource: Resource) -> Outbox:
 
 def make_sender(config: Config) -> Sender | None:
     """Return what sends the batches, or None if nothing is exported."""
-    if config.exporter is None:
+    if config.exporter is None or config.exporter == "none":
         return None
-    if config.exporter == "otlp":
-        return HttpSender(
-            config.endpoint,
-            headers=config.headers,
-            compress=config.compression == "gzip",
-            timeout_seconds=config.timeout_seconds,
-            max_retry_after_seconds=config.max_retry_after_seconds,
+    if config.logger_provider is not None:
+        from otel_tasklog.delivery._provider import (
+            ProviderSender,
         )
+
+        return ProviderSender(config.logger_provider)
+    if config.exporter == "otlp":
+        return _make_otlp_sender(config)
     from otel_tasklog.delivery._exporter import (
         ExporterSender,
     )
 
+    if config.exporter == "console":
+        from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter
+
+        # Its own default is what stdout was when the SDK was imported.
+        return ExporterSender(ConsoleLogRecordExporter(out=sys.stdout))
     return ExporterSender(config.exporter)
+
+
+def _make_otlp_sender(config: Config) -> Sender:
+    if config.protocol == GRPC:
+        from otel_tasklog.delivery._grpc import (
+            GrpcSender,
+        )
+
+        return GrpcSender(config)
+    return HttpSender(config)

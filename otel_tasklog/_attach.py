@@ -5,20 +5,35 @@ Everything done by `Attachment.attach` is undone by `Attachment.detach`.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import contextlib
 import logging
-import sys
 import threading
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, ClassVar
+from weakref import ref
 
 from otel_tasklog._config import level_number
+from otel_tasklog._hints import (
+    Hint,
+    Hints,
+    at_default_level,
+    behind_queues,
+    sent_twice,
+)
+from otel_tasklog._placement import Placement
 from otel_tasklog._process import TerminationGuard
-from otel_tasklog.delivery._senders import HTTP_LOGGERS
+from otel_tasklog._recipes import ServerHandler, places
+from otel_tasklog._uncaught import UncaughtHooks
+from otel_tasklog.delivery._http import HTTP_LOGGERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable
 
     from otel_tasklog._config import Config
+    from otel_tasklog.capture._handler import TaskLogHandler
+    from otel_tasklog.capture._port import Port
 
 __all__ = ["Attachment"]
 
@@ -28,28 +43,56 @@ class Attachment:
 
     Args:
         handler: The handler.
+        port: Where it hands its records over.
         config: ``loggers``, ``level``, ``console`` and ``handle_sigterm`` count.
-        own_threads: Threads whose HTTP client is to be heard nowhere.
+        exports: Whether the TaskLog does.
+        run: Has a function called by the worker, soon. It is called under
+            ``logging``'s lock, and must not wait.
+
+    Attributes:
+        hints: Says what could be better.
+        port: See above.
+        exports: See above.
     """
+
+    # Of all TaskLogs. Another one each time: a worker may just be reading it.
+    _made: ClassVar[tuple[ref[Attachment], ...]] = ()
 
     def __init__(
         self,
-        handler: logging.Handler,
+        handler: TaskLogHandler,
+        port: Port,
         config: Config,
         *,
-        own_threads: Container[int | None],
+        exports: bool,
+        run: Callable[[Callable[[], None]], None],
     ) -> None:
-        self._handler = handler
+        self.port = port
         self._config = config
-        self._own_threads = own_threads
-        self._loggers = [
-            logging.getLogger(each) if isinstance(each, str) else each
-            for each in config.loggers
-        ]
-        self._console: logging.Handler | None = None
+        self.hints = Hints()
+        self.exports = exports
+        self._run = run
+        self._placement = Placement(
+            places(
+                config.loggers,
+                handler,
+                lambda: ServerHandler(handler, port, self._at_servers_end),
+            ),
+            console=config.console,
+            is_other=self._is_other,
+            run=run,
+            on_restored=lambda loggers: self.hints.give(self._restored(loggers)),
+        )
+        self._uncaught = UncaughtHooks(handler) if config.uncaught else None
         self._level_before: int | None = None
         self._level_set = logging.NOTSET
         self._guard: TerminationGuard | None = None
+        self._attached = False
+        self._inspected = False
+        self._deliver: Callable[[], object] = lambda: None
+        self._ends_at = 0.0
+        alive = (each for each in self._made if each() is not None)
+        Attachment._made = (*alive, ref(self))
 
     def attach(
         self,
@@ -58,51 +101,122 @@ class Attachment:
         at_termination: Callable[[], object],
     ) -> None:
         """Attach everything the settings ask for."""
-        root = logging.getLogger()
-        if self._config.console is True or (
-            self._config.console == "auto" and root in self._loggers
-            and not root.handlers
-        ):  # fmt: skip
-            self._console = _last_resort()
-            root.addHandler(self._console)
         if self._config.level is not None:
+            root = logging.getLogger()
             self._level_before = root.level
             root.setLevel(level_number("level", self._config.level))
             self._level_set = root.level
-        for logger in self._loggers:
-            logger.addHandler(self._handler)
+        self._placement.attach()
         for name in HTTP_LOGGERS:
             logging.getLogger(name).addFilter(self._not_ours)
+        self._attached = True
         atexit.register(at_exit)
         if self._config.handle_sigterm:
+            self._deliver = at_termination
             self._guard = TerminationGuard(at_termination)
             self._guard.arm()
+        if self._uncaught is not None:
+            self._uncaught.attach()
+        self.watch_loop()
+        self.hints.give(*self._doubles(settled=False))
 
     def detach(self, *, at_exit: Callable[[], object]) -> None:
         """Undo it, but for what somebody else changed meanwhile."""
         atexit.unregister(at_exit)
         self.disarm()
-        for logger in self._loggers:
-            logger.removeHandler(self._handler)
+        if self._uncaught is not None:
+            self._uncaught.detach()
+        hints = self._look()
+        self._attached = False
+        self._placement.detach()
         for name in HTTP_LOGGERS:
             logging.getLogger(name).removeFilter(self._not_ours)
         root = logging.getLogger()
-        if self._console is not None:
-            root.removeHandler(self._console)
         if self._level_before is not None and root.level == self._level_set:
             root.setLevel(self._level_before)
+        self.hints.give(*hints)
+
+    def watch_loop(self) -> None:
+        """Hear of the running event loop's uncaught exceptions, if it is asked for."""
+        if self._uncaught is not None:
+            with contextlib.suppress(RuntimeError):  # there is none
+                self._uncaught.watch(asyncio.get_running_loop())
+
+    def seconds_left(self) -> float:
+        """Return for how long the program's end may still wait.
+
+        The end may be announced more than once, by a server, a signal and ``atexit``;
+        the time is there once.
+        """
+        now, budget = time.monotonic(), self._config.exit_timeout_seconds
+        if now > self._ends_at + budget:  # the one announced before did not come
+            self._ends_at = now + budget
+        return max(self._ends_at - now, 0.0)
+
+    def _at_servers_end(self) -> None:
+        self._deliver()
 
     def disarm(self) -> None:
         """Give SIGTERM back; only the main thread can."""
         if self._guard is not None:
             self._guard.disarm()
 
+    def look(self) -> None:
+        """Look whether the set-up is right, once records have come. Worker's thread.
+
+        By now the application has most likely said all it has to say to ``logging``.
+        """
+        if self._attached and not self._inspected:
+            self._run(lambda: self.hints.give(*self._look()))
+
+    def renew(self) -> None:
+        """Do in a forked child what its parent's worker was just about to do."""
+        self._placement.renew()
+
+    def _look(self) -> list[Hint]:
+        if not self._attached or self._inspected:
+            return []
+        self._inspected = True
+        hints = [*self._doubles(settled=True), *behind_queues()]
+        if self._config.level is None and self._placement.hears_root:
+            hints += at_default_level()
+        return hints
+
+    def _doubles(self, *, settled: bool) -> list[Hint]:
+        return [
+            *sent_twice(
+                # A server's handlers see to it themselves.
+                lambda x: isinstance(x, ServerHandler) or self._is_other(x),
+                lambda x: self._is_other(x, exporting=True),
+                exports=self.exports,
+                settled=settled,
+            )
+        ]
+
+    def _is_other(self, handler: TaskLogHandler, *, exporting: bool = False) -> bool:
+        """Return whether a handler feeds another TaskLog that is open."""
+        made = [found for each in self._made if (found := each()) is not None]
+        return any(
+            handler in each.port.handlers
+            for each in made
+            if each is not self and not each.port.closed
+            if each.exports or not exporting
+        )
+
+    def _restored(self, lost: list[logging.Logger]) -> Hint:
+        level = ""
+        root = logging.getLogger()
+        if self._level_before is not None and root.level != self._level_set:
+            now, before = map(logging.getLevelName, (root.level, self._level_set))
+            level = f"; the root logger's level is {now} now, no longer {before}"
+        return Hint(
+            "configured anew",
+            "logging was configured anew, without the TaskLogHandler: it is attached "
+            f"to {', '.join(repr(each.name) for each in lost)} again{level}; to say so "
+            "in the configuration, name otel_tasklog.TaskLogHandler there, and pass "
+            "loggers=[] to install()",
+        )
+
     def _not_ours(self, record: logging.LogRecord) -> bool:
-        return (record.thread or threading.get_ident()) not in self._own_threads
-
-
-def _last_resort() -> logging.Handler:
-    """Return a handler equal to the one that ``logging`` uses when there is none."""
-    console = logging.StreamHandler(sys.stderr)
-    console.setLevel(logging.WARNING)
-    return console
+        ident = record.thread or threading.get_ident()
+        return ident not in self.port.own_threads

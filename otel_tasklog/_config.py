@@ -10,57 +10,38 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import logging
-import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from otel_tasklog._environ import LOGS_PATH, settings_from
+from otel_tasklog._connection import (
+    DEFAULT_ENDPOINTS,
+    GRPC,
+    HTTP,
+    LONGEST_TIMEOUT_SECONDS,
+    check_endpoint,
+    check_files,
+    check_headers,
+    with_path,
+)
+from otel_tasklog._environ import settings_from
 from otel_tasklog._errors import ConfigError
+from otel_tasklog._settings import HandlerSettings, Settings
 
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from opentelemetry._logs import LoggerProvider
     from opentelemetry.sdk._logs.export import LogRecordExporter
 
-__all__ = ["Config", "Settings"]
+    from otel_tasklog._connection import FilePath
+    from otel_tasklog._settings import Include
 
-Include: TypeAlias = Literal["asyncio", "code", "thread", "process"]
+__all__ = ["Config", "HandlerSettings", "Settings"]
+
+INCLUDED: Final[Sequence[Include]] = ("asyncio", "code")
 INCLUDABLE: Final = frozenset({"asyncio", "code", "thread", "process"})
 VERSION: Final = "0.1.0"
-DEFAULT_ENDPOINT: Final = "http://localhost:4318/v1/logs"
 DEFAULT_BATCH_RECORDS: Final = 512
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-
-
-class Settings(TypedDict, total=False):
-    """The keywords of `install`; `Config` says what each means."""
-
-    service_name: str | None
-    resource_attributes: Mapping[str, str | int | float | bool]
-    endpoint: str
-    protocol: str
-    headers: Mapping[str, str]
-    compression: str
-    timeout_seconds: float
-    max_retry_after_seconds: float
-    level: int | str | None
-    export_level: int | str
-    loggers: Sequence[str | logging.Logger]
-    exporter: LogRecordExporter | Literal["otlp"] | None
-    console: bool | Literal["auto"]
-    include: Sequence[Include]
-    ring_records: int
-    ring_bytes: int
-    buffer_records: int
-    buffer_bytes: int
-    batch_records: int
-    batch_bytes: int
-    schedule_delay_seconds: float
-    exit_timeout_seconds: float
-    handle_sigterm: bool
-    monitor: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,18 +52,32 @@ class Config:
         service_name: ``service.name`` of the resource. The SDK's detectors read
             ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` for the rest.
         resource_attributes: Added to the resource.
-        endpoint: Where to send, the full URL. `from_env` adds ``/v1/logs`` to one
-            without a path.
-        protocol: ``"http/protobuf"``.
+        endpoint: Where to send: for HTTP the full URL, to which `from_env` adds
+            ``/v1/logs`` if it has no path; for gRPC a URL without a path, or one of
+            gRPC's own forms. ``""`` is the protocol's usual port on this machine.
+        protocol: ``"http/protobuf"`` or ``"grpc"``.
         headers: Sent with each request, for authorization for example.
         compression: ``"none"`` or ``"gzip"``.
-        timeout_seconds: For connecting, and again for the answer.
+        certificate_file: Whom to trust, instead of the authorities that everybody
+            trusts; PEM.
+        client_key_file: The key to `client_certificate_file`; PEM.
+        client_certificate_file: What to show to a receiver that asks who we are;
+            PEM, with the certificates between it and the authority.
+        insecure: Whether gRPC goes without TLS, for an endpoint that is no URL;
+            None is False. In a URL the scheme says it.
+        timeout_seconds: HTTP: for connecting, and again for each part of the answer;
+            gRPC: for all of it.
+        export_timeout_seconds: For one attempt to send a batch, all in all.
         max_retry_after_seconds: A receiver may ask for a longer pause in vain.
         level: Sets the root logger's level until `close`; None leaves it.
         export_level: What is below it stays in the ring and is not sent.
         loggers: Where to attach the handler; the root logger by default.
-        exporter: ``"otlp"``; an SDK ``LogRecordExporter`` to send through
-            instead; or None to keep records in the ring only.
+        exporter: ``"otlp"``; ``"console"`` to print the records as JSON instead; an
+            SDK ``LogRecordExporter`` to send through; or None, or ``"none"``, to keep
+            records in the ring only.
+        logger_provider: Send the records through its loggers, and so through the
+            processors of an OpenTelemetry set-up that the application has already,
+            instead of sending them ourselves.
         console: A handler on the root logger silences Python's output of last
             resort. ``"auto"`` puts an equal one beside ours if the root had no
             handler; True always; False never.
@@ -97,6 +92,9 @@ class Config:
         schedule_delay_seconds: How long a record waits for others.
         exit_timeout_seconds: How long the program's end may wait for delivery.
         handle_sigterm: Whether a SIGTERM nobody handles delivers before it ends.
+        uncaught: Whether exceptions that nobody catches become records: what
+            reaches ``sys.excepthook`` and ``threading.excepthook``, and what asyncio
+            hands to the loop's exception handler, with its task's identity.
         monitor: Whether to start aiomonitor with our commands.
     """
 
@@ -104,20 +102,26 @@ class Config:
     resource_attributes: Mapping[str, str | int | float | bool] = dataclasses.field(
         default_factory=dict[str, str | int | float | bool]
     )
-    endpoint: str = DEFAULT_ENDPOINT
-    protocol: str = "http/protobuf"
+    endpoint: str = ""
+    protocol: str = HTTP
     headers: Mapping[str, str] = dataclasses.field(
         default_factory=dict[str, str], repr=False
     )
     compression: str = "none"
+    certificate_file: FilePath | None = None
+    client_key_file: FilePath | None = None
+    client_certificate_file: FilePath | None = None
+    insecure: bool | None = None
     timeout_seconds: float = 10.0
+    export_timeout_seconds: float = 30.0
     max_retry_after_seconds: float = 300.0
     level: int | str | None = None
     export_level: int | str = logging.NOTSET
     loggers: Sequence[str | logging.Logger] = ("",)
-    exporter: LogRecordExporter | Literal["otlp"] | None = "otlp"
+    exporter: LogRecordExporter | Literal["otlp", "console", "none"] | None = "otlp"
+    logger_provider: LoggerProvider | None = None
     console: bool | Literal["auto"] = "auto"
-    include: Sequence[Include] = ("asyncio", "code")
+    include: Sequence[Include] = INCLUDED
     ring_records: int = 20_000
     ring_bytes: int = 32 * 1024 * 1024
     buffer_records: int = 65_536
@@ -127,33 +131,21 @@ class Config:
     schedule_delay_seconds: float = 1.0
     exit_timeout_seconds: float = 5.0
     handle_sigterm: bool = True
+    uncaught: bool = False
     monitor: bool = False
 
     def __post_init__(self) -> None:
-        _check_endpoint(self.endpoint)
-        # Another way out than ours does not care for ours' protocol.
-        if self.exporter == "otlp" and self.protocol != "http/protobuf":
-            raise ConfigError(
-                "protocol",
-                self.protocol,
-                "'http/protobuf'; for gRPC pass "
-                "exporter=opentelemetry.exporter.otlp.proto.grpc._log_exporter"
-                ".OTLPLogExporter()",
-            )
-        if self.compression not in {"none", "gzip"}:
-            raise ConfigError("compression", self.compression, "'none' or 'gzip'")
-        if not isinstance(self.console, bool) and self.console != "auto":
-            raise ConfigError("console", self.console, "True, False or 'auto'")
-        if not _is_sequence(self.include) or not INCLUDABLE.issuperset(self.include):
-            raise ConfigError(
-                "include", self.include, f"a sequence out of {sorted(INCLUDABLE)}"
-            )
-        if self.exporter not in ("otlp", None) and not callable(
-            getattr(self.exporter, "export", None)
-        ):
-            raise ConfigError(
-                "exporter", self.exporter, "'otlp', None or an SDK LogRecordExporter"
-            )
+        if self.exporter == "none":
+            object.__setattr__(self, "exporter", None)
+        if self.endpoint == "":
+            usual = DEFAULT_ENDPOINTS[GRPC if self.protocol == GRPC else HTTP]
+            object.__setattr__(self, "endpoint", usual)
+        # Another way out than ours does not care for what ours needs.
+        if self.exporter == "otlp" and self.logger_provider is None:
+            _check_connection(self)
+        _check_choices(self)
+        if self.logger_provider is not None:
+            _check_provider(self)
         _check_names(self)
         _check_numbers(self)
 
@@ -179,11 +171,11 @@ class Config:
         """
         known = {field.name for field in dataclasses.fields(cls)}
         check_names(explicit, known)
-        found, variables = settings_from(environ)
+        found, variables = settings_from(environ, explicit)
         settings: dict[str, Any] = {**found, **explicit}
-        if "endpoint" in explicit:
-            _check_endpoint(explicit["endpoint"])
-            settings["endpoint"] = _with_path(explicit["endpoint"])
+        endpoint = explicit.get("endpoint")
+        if endpoint and settings.get("protocol", HTTP) == HTTP:
+            settings["endpoint"] = with_path(endpoint)
         if "batch_records" not in settings and "buffer_records" in settings:
             settings["batch_records"] = min(
                 DEFAULT_BATCH_RECORDS, settings["buffer_records"]
@@ -232,43 +224,73 @@ def _is_sequence(value: object) -> bool:
     return isinstance(value, Collection) and not isinstance(value, str)
 
 
-def _check_endpoint(endpoint: str) -> None:
-    try:
-        parts = urlsplit(endpoint)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        good = good and parts.port != 0
-    except (ValueError, AttributeError, TypeError):  # a port that is none, no text
-        good = False
-    if not good:
-        raise ConfigError("endpoint", endpoint, "a URL such as 'http://localhost:4318'")
-    if "@" in urlsplit(endpoint).netloc:
-        raise ConfigError("endpoint", "...@...", "no credentials; use headers=")
+def _check_connection(config: Config) -> None:
+    if config.protocol not in (HTTP, GRPC):
+        raise ConfigError(
+            "protocol",
+            config.protocol,
+            f"{HTTP!r} or {GRPC!r}; OTLP as JSON is not sent, and a Collector that "
+            f"receives it takes {HTTP!r} at the same URL",
+        )
+    check_endpoint(config.endpoint, config.protocol)
+    check_headers(config.headers, config.protocol)
+    if config.compression not in ("none", "gzip"):
+        raise ConfigError("compression", config.compression, "'none' or 'gzip'")
+    if config.insecure is not None and not isinstance(config.insecure, bool):
+        raise ConfigError("insecure", config.insecure, "True, False or None")
+    check_files(
+        certificate_file=config.certificate_file,
+        client_key_file=config.client_key_file,
+        client_certificate_file=config.client_certificate_file,
+    )
 
 
-def _with_path(endpoint: str) -> str:
-    if urlsplit(endpoint).path in {"", "/"}:
-        return f"{endpoint.rstrip('/')}/{LOGS_PATH}"
-    return endpoint
+def _check_choices(config: Config) -> None:
+    if not isinstance(config.console, bool) and config.console != "auto":
+        raise ConfigError("console", config.console, "True, False or 'auto'")
+    if not _is_sequence(config.include) or not INCLUDABLE.issuperset(config.include):
+        raise ConfigError(
+            "include", config.include, f"a sequence out of {sorted(INCLUDABLE)}"
+        )
+    if config.exporter not in ("otlp", "console", None) and not callable(
+        getattr(config.exporter, "export", None)
+    ):
+        raise ConfigError(
+            "exporter",
+            config.exporter,
+            "one of 'otlp', 'console' and 'none', or an SDK LogRecordExporter",
+        )
+
+
+def _check_provider(config: Config) -> None:
+    if not callable(getattr(config.logger_provider, "get_logger", None)):
+        raise ConfigError(
+            "logger_provider", config.logger_provider, "a LoggerProvider or None"
+        )
+    if config.exporter not in ("otlp", None):
+        raise ConfigError(
+            "exporter", config.exporter, "one way out: this, or logger_provider="
+        )
+    for setting in ("service_name", "resource_attributes"):
+        if getattr(config, setting):
+            raise ConfigError(
+                setting,
+                getattr(config, setting),
+                "none: with logger_provider= the provider's resource is sent",
+            )
 
 
 def _check_names(config: Config) -> None:
     if config.level is not None:
         level_number("level", config.level)
     level_number("export_level", config.export_level)
-    for setting in ("headers", "resource_attributes"):
-        if not isinstance(getattr(config, setting), Mapping):
-            raise ConfigError(setting, "...", "a mapping")
+    if not isinstance(config.resource_attributes, Mapping):
+        raise ConfigError("resource_attributes", "...", "a mapping")
     if not _is_sequence(config.loggers):
         raise ConfigError("loggers", config.loggers, "a sequence of logger names")
     for logger in config.loggers:
         if not isinstance(logger, str | logging.Logger):
             raise ConfigError("loggers", logger, "a logger or its name")
-    for name, value in config.headers.items():
-        # As HTTP has it; what the client would refuse would be refused for ever.
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-            raise ConfigError(
-                "headers", {name: "..."}, "a header's name, and a text on one line"
-            )
 
 
 def _check_numbers(config: Config) -> None:
@@ -282,8 +304,13 @@ def _check_numbers(config: Config) -> None:
             isinstance(value, int | float) and 0 <= value < float("inf")
         ):
             raise ConfigError(field.name, value, "seconds, 0 or more")
-    if not config.timeout_seconds:
-        raise ConfigError("timeout_seconds", 0, "more than 0 seconds")
+    for setting in ("timeout_seconds", "export_timeout_seconds"):
+        if not 0 < getattr(config, setting) <= LONGEST_TIMEOUT_SECONDS:
+            raise ConfigError(
+                setting,
+                getattr(config, setting),
+                f"more than 0 seconds, and at most {LONGEST_TIMEOUT_SECONDS:,.0f}",
+            )
     if config.batch_records > config.buffer_records:
         raise ConfigError(
             "batch_records",

@@ -2,30 +2,45 @@
 
 The only knowledge of their names, spelling and units. ``os.environ`` is not read
 here, but what `Config.from_env` is given.
+
+See https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
+from otel_tasklog._connection import HTTP, LOGS_PATH, LONGEST_TIMEOUT_SECONDS
 from otel_tasklog._errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["LOGS_PATH", "settings_from"]
+__all__ = ["VARIABLES", "settings_from"]
 
-LOGS_PATH: Final = "v1/logs"
+
+class Variable(NamedTuple):
+    """A setting, the variables that say it by precedence, and how they do."""
+
+    setting: str
+    names: tuple[str, ...]
+    read: Callable[[str], object]
+    expected: str = ""
 
 
 def _milliseconds(text: str) -> float:
     return int(text) / 1000
 
 
+def _timeout(text: str) -> float:
+    # Of a time-out, though not of a delay, 0 says that there is none.
+    return _milliseconds(text) or LONGEST_TIMEOUT_SECONDS
+
+
 def _yes(text: str) -> bool:
     # The specification knows only "true"; all else is false.
-    return text.strip().lower() == "true"
+    return text.lower() == "true"
 
 
 def _header_list(text: str) -> dict[str, str]:
@@ -39,47 +54,77 @@ def _header_list(text: str) -> dict[str, str]:
     return headers
 
 
-# (setting, variables by precedence, how to read, what is expected of the text)
-_VARIABLES: Final[list[tuple[str, tuple[str, ...], Callable[[str], object], str]]] = [
-    ("protocol", ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"),
-     str, "'http/protobuf'"),
-    ("headers", ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"),
-     _header_list, "key=value pairs, separated by commas"),
-    ("timeout_seconds",
-     ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"),
-     _milliseconds, "milliseconds, as a whole number"),
-    ("compression",
-     ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"),
-     str, "'none' or 'gzip'"),
-    ("schedule_delay_seconds", ("OTEL_BLRP_SCHEDULE_DELAY",), _milliseconds,
-     "milliseconds, as a whole number"),
-    ("buffer_records", ("OTEL_BLRP_MAX_QUEUE_SIZE",), int, "a whole number"),
-    ("batch_records", ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",), int, "a whole number"),
-]  # fmt: skip
+def _otlp(name: str) -> tuple[str, str]:
+    return f"OTEL_EXPORTER_OTLP_LOGS_{name}", f"OTEL_EXPORTER_OTLP_{name}"
+
+
+_WHOLE_MILLISECONDS: Final = "milliseconds, as a whole number"
+_WHOLE: Final = "a whole number"
+
+VARIABLES: Final = [
+    Variable("protocol", _otlp("PROTOCOL"), str.lower),
+    Variable("endpoint", _otlp("ENDPOINT"), str),
+    Variable(
+        "headers", _otlp("HEADERS"), _header_list, "key=value pairs, joined by commas"
+    ),
+    Variable("compression", _otlp("COMPRESSION"), str.lower),
+    Variable("certificate_file", _otlp("CERTIFICATE"), str),
+    Variable("client_key_file", _otlp("CLIENT_KEY"), str),
+    Variable("client_certificate_file", _otlp("CLIENT_CERTIFICATE"), str),
+    Variable("insecure", _otlp("INSECURE"), _yes),
+    Variable("timeout_seconds", _otlp("TIMEOUT"), _timeout, _WHOLE_MILLISECONDS),
+    Variable("exporter", ("OTEL_LOGS_EXPORTER",), str.lower),
+    Variable(
+        "export_timeout_seconds",
+        ("OTEL_BLRP_EXPORT_TIMEOUT",),
+        _timeout,
+        _WHOLE_MILLISECONDS,
+    ),
+    Variable(
+        "schedule_delay_seconds",
+        ("OTEL_BLRP_SCHEDULE_DELAY",),
+        _milliseconds,
+        _WHOLE_MILLISECONDS,
+    ),
+    Variable("buffer_records", ("OTEL_BLRP_MAX_QUEUE_SIZE",), int, _WHOLE),
+    Variable("batch_records", ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",), int, _WHOLE),
+]
 
 
 def settings_from(
-    environ: Mapping[str, str],
+    environ: Mapping[str, str], explicit: Mapping[str, object]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the settings found, and the variable that each was found in."""
+    """Return the settings found, and the variable that each was found in.
+
+    Args:
+        environ: The variables; one with an empty text counts as not set.
+        explicit: What the caller decided; its variables are not looked at.
+
+    Raises:
+        ConfigError: A variable cannot be read.
+    """
     found: dict[str, Any] = {}
     found_in: dict[str, str] = {}
-    for setting, variables, read, expected in _VARIABLES:
-        texts = ((name, environ.get(name, "").strip()) for name in variables)
-        variable, text = next((pair for pair in texts if pair[1]), ("", ""))
-        if text:
-            shown = "..." if setting == "headers" else text
+    decided = set(explicit)
+    if explicit.get("logger_provider") is not None:
+        decided.add("exporter")  # it is the way out
+    for setting, names, read, expected in VARIABLES:
+        texts = ((name, environ.get(name, "").strip()) for name in names)
+        name, text = next((pair for pair in texts if pair[1]), ("", ""))
+        if text and setting not in decided:
             try:
                 found[setting] = read(text)
             except ValueError:
-                raise ConfigError(variable, shown, expected) from None
-            found_in[setting] = variable
-    if endpoint := environ.get("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "").strip():
-        found["endpoint"] = endpoint  # as it is, unlike the base URL
-        found_in["endpoint"] = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"
-    elif base := environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip():
-        found["endpoint"] = f"{base.rstrip('/')}/{LOGS_PATH}"
-        found_in["endpoint"] = "OTEL_EXPORTER_OTLP_ENDPOINT"
-    if _yes(environ.get("OTEL_SDK_DISABLED", "")):
+                shown = "..." if setting == "headers" else text
+                raise ConfigError(name, shown, expected) from None
+            found_in[setting] = name
+    protocol = explicit.get("protocol", found.get("protocol", HTTP))
+    if found_in.get("endpoint") == "OTEL_EXPORTER_OTLP_ENDPOINT" and protocol == HTTP:
+        # A base, unlike the one for logs, which is used as it is.
+        found["endpoint"] = f"{found['endpoint'].rstrip('/')}/{LOGS_PATH}"
+    if (
+        _yes(environ.get("OTEL_SDK_DISABLED", "").strip())
+        and "exporter" not in explicit
+    ):
         found["exporter"] = None
     return found, found_in

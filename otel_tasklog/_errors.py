@@ -7,6 +7,7 @@
     ├── AlreadyInstalledError install() while another TaskLog is installed
     ├── NotInstalledError     current() before install() or after close()
     ├── ClosedError           *you* closed the TaskLog that you now use
+    ├── FollowerError         a Follower cannot be read so                (also RuntimeError)
     ├── MissingExtraError     an optional package is not there            (also ImportError)
     └── MonitorError          the live-task monitor could not start
 
@@ -20,6 +21,7 @@ __all__ = [
     "AlreadyInstalledError",
     "ClosedError",
     "ConfigError",
+    "FollowerError",
     "MissingExtraError",
     "MonitorError",
     "NotInstalledError",
@@ -81,6 +83,10 @@ class ClosedError(TaskLogError):
         super().__init__(
             f"{operation}: this TaskLog is closed; call otel_tasklog.install(...) again"
         )
+
+
+class FollowerError(TaskLogError, RuntimeError):
+    """A ``Follower`` cannot be read so, or not any more; the message says why."""
 
 
 class MissingExtraError(TaskLogError, ImportError):

@@ -30,20 +30,23 @@ from otel_tasklog._loop import resolver_of, run_in_own_thread
 from otel_tasklog._process import renew_after_fork
 from otel_tasklog.capture._handler import TaskLogHandler
 from otel_tasklog.capture._port import Port
-from otel_tasklog.capture._record import ORIGIN, sealed_size
+from otel_tasklog.capture._record import ORIGIN, sealed_sizes
 from otel_tasklog.capture._resolve import Resolver
 from otel_tasklog.delivery._buffer import Intake, Wake
 from otel_tasklog.delivery._counter import Counter
+from otel_tasklog.delivery._echo import while_exporting
 from otel_tasklog.delivery._threads import Threads
-from otel_tasklog.delivery._worker import Flush, Worker
+from otel_tasklog.delivery._worker import Errand, Flush, Worker
+from otel_tasklog.store._follow import Follower, Followers
 from otel_tasklog.store._memory import Ring
-from otel_tasklog.store._query import Filters, Query
+from otel_tasklog.store._query import Conditions, Filters, Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self, Unpack
 
     from otel_tasklog._config import Config
+    from otel_tasklog._hints import Hints
     from otel_tasklog.capture._record import Captured, TaskRecord
     from otel_tasklog.delivery._senders import Sender
     from otel_tasklog.monitor import Monitor
@@ -77,8 +80,10 @@ class TaskLog:
         self._assemble()
         self.handler.connect(self.port)
         self._attachment = Attachment(
-            self.handler, config, own_threads=self.port.own_threads
-        )
+            self.handler, self.port, config,
+            exports=self._outbox is not None, run=self._run,
+        )  # fmt: skip
+        self.hints: Hints = self._attachment.hints
         renew_after_fork(self)
 
     def attach(self) -> None:
@@ -89,7 +94,7 @@ class TaskLog:
         )
 
     def _deliver_at_termination(self) -> None:
-        timeout = self.config.exit_timeout_seconds
+        timeout = self._attachment.seconds_left()
         if self._closed:  # or is being closed, by another thread
             self._worker.stopped.wait(timeout)
         else:
@@ -103,7 +108,8 @@ class TaskLog:
             records=config.buffer_records,
             size_bytes=config.buffer_bytes,
             export_level=self._export_level,
-            start=self._start,
+            start=lambda: self._threads.start(),  # noqa: PLW0108 - it is made below
+            followed=lambda: bool(self._followers),
         )
         self._ring = Ring(
             records=config.ring_records,
@@ -121,6 +127,7 @@ class TaskLog:
             delay_seconds=config.schedule_delay_seconds,
             limits=(config.buffer_records, config.buffer_bytes),
         )
+        self._followers = Followers(self._ring, self._intake.unfinished, self._worker)
         self.port.own_threads.clear()
         self._threads = Threads(
             self._worker, self._intake, self._outbox, self._sender,
@@ -132,31 +139,31 @@ class TaskLog:
         self.port.accept = self._intake.accept
         self.port.next_sequence = self._sequence.add
 
+    def _run(self, errand: Callable[[], None]) -> None:
+        self._intake.inbox.put(Errand(errand))
+        self._threads.start()
+
     def _know_worker(self, ident: int) -> None:
         self.port.worker_thread = ident
-
-    def _start(self) -> bool:
-        return self._threads.start()
 
     def _wake(self) -> None:
         self._intake.inbox.put(Wake.MANY)
 
     def _process(self, taken: list[Captured], now: float) -> None:
         """Finish a slice of records, on the worker's thread."""
+        self._attachment.look()
         finished = self._resolve(taken)
-        self._ring.keep(finished, map(sealed_size, taken, finished))
+        self._ring.keep(finished, sealed_sizes(taken, finished))
+        self._followers.publish(finished)
         if self._outbox is None:
             return
-        for record in finished:
-            if record[ORIGIN][1] >= self._export_level:
-                self._taken += 1
-                try:
-                    self._outbox.add(record, now)
-                except Exception as error:  # noqa: BLE001 - it must not cost the rest
-                    self._outbox.dropped["not encodable"] += 1
-                    self._worker.report(
-                        "not encodable", f"a record could not be encoded: {error!r}"
-                    )
+        exportable = [r for r in finished if r[ORIGIN][1] >= self._export_level]
+        self._taken += len(exportable)
+        if self.config.logger_provider is not None:
+            exportable = self._outbox.refuse(exportable, while_exporting(taken))
+        fault = self._outbox.add(exportable, now)
+        if fault is not None:
+            self._worker.report("not encodable", fault)
 
     def query(self, **filters: Unpack[Filters]) -> list[TaskRecord]:
         """Return records from the ring, the newest first unless asked otherwise.
@@ -165,16 +172,32 @@ class TaskLog:
         may ask, also from within a log call.
 
         Args:
-            **filters: See `Query`: ``task_id``, ``run_id``, ``level``,
-                ``min_level``, ``logger``, ``text``, ``trace_id``,
-                ``asyncio_task``, ``since``, ``until``, ``attributes``,
-                ``limit`` (200), ``newest_first`` (True).
+            **filters: The attributes of `Query`, which says what each means.
 
         Raises:
             ConfigError: A filter cannot have its value, or there is no such filter.
         """
         check_names(filters, Filters.__annotations__)
         return self._ring.select(Query(**filters))
+
+    def follow(
+        self, *, buffer_records: int = 1_000, backlog_records: int | None = None,
+        **filters: Unpack[Conditions],
+    ) -> Follower:  # fmt: skip
+        """Return what is logged from now on, to be read as it comes.
+
+        Args:
+            buffer_records: How many may wait for a slow reader.
+            backlog_records: How many from the ring come first; None: all ``since``.
+            **filters: As for `query`, but for ``until``, ``limit``, ``newest_first``.
+
+        Raises:
+            ConfigError: As `query`, or a number is too low.
+            ClosedError: You closed this TaskLog.
+        """
+        follower = self._followers.follow(filters, buffer_records, backlog_records)
+        self._wake()  # what waits already was to wait for longer
+        return follower
 
     def clear(self) -> None:
         """Forget what the ring holds. What is to be delivered stays."""
@@ -245,12 +268,13 @@ class TaskLog:
         self.port.close()
         if self._monitor is not None:
             self._monitor.stop()
-        timeout = self.config.exit_timeout_seconds
+        timeout = self._attachment.seconds_left()
         try:
             self._threads.stop(timeout if timeout_seconds is None else timeout_seconds)
             if self._sender is not None:
                 self._sender.close()
         finally:  # also on Ctrl-C
+            self._followers.end()
             self.when_closed()
 
     async def aclose(self, timeout_seconds: float | None = None) -> None:
@@ -263,8 +287,10 @@ class TaskLog:
 
     def renew(self) -> None:
         """Start over in a forked child: nothing of the parent's is sent twice."""
+        self._followers.forget()
         if not self._closed:
             self._assemble()
+            self._attachment.renew()
 
     def monitor(
         self, *, port: int | None = None, web_port: int | None = None
@@ -316,6 +342,7 @@ class TaskLog:
         """Return itself, with the monitor started if the settings ask for it."""
         if self.config.monitor:
             self.start_monitor()
+        self._attachment.watch_loop()
         return self
 
     async def __aexit__(self, *raised: object) -> None:

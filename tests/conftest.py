@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 
 import otel_tasklog
-from otel_tasklog import Config, TaskLog
+from otel_tasklog import Config, TaskLog, TaskLogHandler
 from otel_tasklog.testing import MemorySender
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test depends on what the person who runs it has set."""
     for name in list(os.environ):
-        if name.startswith("OTEL_"):
+        if name.startswith("OTEL_") or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
 def _same_logging_afterwards() -> Iterator[None]:
-    """Each test leaves the root logger, and the installation, as it found them."""
+    """Each test leaves the loggers' handlers, and the installation, as it found them."""
     root = logging.getLogger()
     level, handlers = root.level, root.handlers.copy()
     yield
@@ -40,6 +40,11 @@ def _same_logging_afterwards() -> Iterator[None]:
         otel_tasklog.current().close(0)
     root.setLevel(level)
     root.handlers[:] = handlers
+    for logger in root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            ours = [h for h in logger.handlers if isinstance(h, TaskLogHandler)]
+            for handler in ours:  # a later test would be told of records sent twice
+                logger.removeHandler(handler)
 
 
 class Harness:

@@ -6,10 +6,17 @@ import dataclasses
 import typing
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 
 from otel_tasklog import Config, ConfigError
 from otel_tasklog._config import Settings
 from otel_tasklog.store._query import Filters, Query
+
+if typing.TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_install_takes_exactly_the_settings_there_are() -> None:
@@ -44,7 +51,17 @@ VARIABLES: list[tuple[dict[str, str], str, object]] = [
      {"a": "b", "c": "d e"}),
     ({"OTEL_EXPORTER_OTLP_LOGS_HEADERS": "x=1",
       "OTEL_EXPORTER_OTLP_HEADERS": "a=b"}, "headers", {"x": "1"}),
+    ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317",
+      "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "endpoint", "http://c:4317"),
+    ({"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "grpc"}, "endpoint",
+     "http://localhost:4317"),
+    ({"OTEL_EXPORTER_OTLP_PROTOCOL": "GRPC"}, "protocol", "grpc"),
+    ({"OTEL_EXPORTER_OTLP_INSECURE": "True"}, "insecure", True),
+    ({"OTEL_EXPORTER_OTLP_INSECURE": "yes"}, "insecure", False),
     ({"OTEL_EXPORTER_OTLP_TIMEOUT": "2500"}, "timeout_seconds", 2.5),
+    ({"OTEL_EXPORTER_OTLP_TIMEOUT": "0"}, "timeout_seconds", 1e6),
+    ({"OTEL_BLRP_EXPORT_TIMEOUT": "500"}, "export_timeout_seconds", 0.5),
+    ({"OTEL_BLRP_EXPORT_TIMEOUT": "0"}, "export_timeout_seconds", 1e6),
     ({"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}, "compression", "gzip"),
     ({"OTEL_EXPORTER_OTLP_COMPRESSION": "none"}, "compression", "none"),
     ({"OTEL_EXPORTER_OTLP_COMPRESSION": ""}, "compression", "none"),
@@ -52,6 +69,9 @@ VARIABLES: list[tuple[dict[str, str], str, object]] = [
     ({"OTEL_BLRP_MAX_QUEUE_SIZE": "5000"}, "buffer_records", 5_000),
     ({"OTEL_BLRP_MAX_QUEUE_SIZE": "100"}, "batch_records", 100),
     ({"OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": "64"}, "batch_records", 64),
+    ({"OTEL_LOGS_EXPORTER": "none"}, "exporter", None),
+    ({"OTEL_LOGS_EXPORTER": "Console"}, "exporter", "console"),
+    ({"OTEL_LOGS_EXPORTER": "otlp"}, "exporter", "otlp"),
     ({"OTEL_SDK_DISABLED": "true"}, "exporter", None),
     ({"OTEL_SDK_DISABLED": "1"}, "exporter", "otlp"),
 ]  # fmt: skip
@@ -73,6 +93,63 @@ def test_what_is_given_wins_over_the_environment() -> None:
         exporter="otlp",
     )
     assert (config.timeout_seconds, config.exporter) == (7.0, "otlp")
+
+
+def test_the_variable_of_what_is_given_is_not_looked_at() -> None:
+    environ = {
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "2s",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere",
+        "OTEL_LOGS_EXPORTER": "zipkin",
+    }
+    config = Config.from_env(
+        environ, timeout_seconds=7.0, endpoint="http://c", exporter="none"
+    )
+    assert config.exporter is None
+
+
+def test_with_a_provider_the_exporters_are_the_providers() -> None:
+    provider = LoggerProvider(shutdown_on_exit=False)
+    environ = {"OTEL_LOGS_EXPORTER": "console"}
+    config = Config.from_env(environ, logger_provider=provider)
+    assert config.exporter == "otlp"
+    environ["OTEL_SDK_DISABLED"] = "true"
+    assert Config.from_env(environ, logger_provider=provider).exporter is None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "usual"),
+    [
+        ("http/protobuf", "http://localhost:4318/v1/logs"),
+        ("grpc", "http://localhost:4317"),
+    ],
+)
+def test_each_protocol_has_its_usual_endpoint(protocol: str, usual: str) -> None:
+    assert Config(protocol=protocol).endpoint == usual
+    assert Config.from_env({}, protocol=protocol).endpoint == usual
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://c:4317", "https://c/", "c:4317", "[::1]:4317", "10.0.0.1:4317",
+     "unix:///run/otlp", "dns:///c:4317"],
+)  # fmt: skip
+def test_grpc_takes_a_url_or_a_form_of_its_own(endpoint: str) -> None:
+    config = Config.from_env({}, endpoint=endpoint, protocol="grpc")
+    assert config.endpoint == endpoint
+
+
+def test_another_way_out_does_not_care_for_the_connection() -> None:
+    exporter = InMemoryLogRecordExporter()
+    for settings in ({"exporter": exporter}, {"exporter": None}):
+        config = Config.from_env(
+            {
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere",
+                "OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/such/file",
+            },
+            **settings,
+        )
+        assert config.exporter is settings["exporter"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +184,22 @@ WRONG: list[tuple[dict[str, typing.Any], str]] = [
     ({"resource_attributes": None}, "resource_attributes"),
     ({"console": 1}, "console"),
     ({"console": []}, "console"),
-    ({"protocol": "grpc"}, "exporter="),
+    ({"protocol": "http/json"}, "as JSON is not sent"),
+    ({"protocol": []}, "protocol"),
+    ({"protocol": "grpc", "endpoint": "http://c:4318/v1/logs"}, "no path"),
+    ({"protocol": "grpc", "endpoint": "http://c:4317?x=1"}, "no path"),
+    ({"protocol": "grpc", "endpoint": "collector"}, "a URL such as"),
+    ({"protocol": "grpc", "endpoint": "htp://c:4317"}, "a URL such as"),
+    ({"protocol": "grpc", "endpoint": "http://user:hunter2@c"}, "use headers="),
+    ({"protocol": "grpc", "endpoint": 5}, "endpoint"),
+    ({"protocol": "grpc", "headers": {"a~b": "x"}}, "as gRPC has it"),
+    ({"protocol": "grpc", "headers": {"Grpc-Timeout": "x"}}, "as gRPC has it"),
+    ({"protocol": "grpc", "headers": {"Data-Bin": "x"}}, "as gRPC has it"),
+    ({"protocol": "grpc", "headers": {"a": "\t"}}, "headers"),
+    ({"insecure": "yes"}, "insecure"),
+    ({"export_timeout_seconds": 0}, "more than 0"),
+    ({"timeout_seconds": 1e7}, "at most 1,000,000"),
+    ({"exporter": "zipkin"}, "'otlp', 'console' and 'none'"),
     ({"compression": "br"}, "'none' or 'gzip'"),
     ({"level": "LOUD"}, "level='LOUD'"),
     ({"export_level": "LOUD"}, "export_level"),
@@ -127,7 +219,7 @@ WRONG: list[tuple[dict[str, typing.Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "message"), WRONG, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(("settings", "message"), WRONG, ids=lambda v: str(v)[:80])
 def test_what_cannot_be_is_refused_by_name_and_value(
     settings: dict[str, typing.Any], message: str
 ) -> None:
@@ -142,10 +234,19 @@ def test_what_cannot_be_is_refused_by_name_and_value(
         {"OTEL_BLRP_MAX_QUEUE_SIZE": "many"},
         {"OTEL_EXPORTER_OTLP_HEADERS": "secret-without-a-name"},
         {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "localhost"},
-        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
         {"OTEL_EXPORTER_OTLP_COMPRESSION": "deflate"},
+        {"OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/such/file"},
+        {"OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY": "/no/such/file"},
+        {"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": "/no/such/file"},
+        {"OTEL_EXPORTER_OTLP_LOGS_TIMEOUT": "-1"},
+        {"OTEL_BLRP_EXPORT_TIMEOUT": "30s"},
+        {"OTEL_BLRP_SCHEDULE_DELAY": "-1"},
+        {"OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": "0"},
+        {"OTEL_LOGS_EXPORTER": "zipkin"},
+        {"OTEL_LOGS_EXPORTER": "console,otlp"},
     ],
-    ids=lambda environ: next(iter(environ)),
+    ids=lambda environ: "=".join(*environ.items()),
 )
 def test_a_wrong_variable_is_refused_by_its_name(environ: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=next(iter(environ))):
@@ -161,3 +262,86 @@ def test_headers_are_never_shown() -> None:
     with pytest.raises(ConfigError) as caught:
         Config.from_env({"OTEL_EXPORTER_OTLP_HEADERS": "hunter2"})
     assert "hunter2" not in str(caught.value)
+
+
+class Files(typing.NamedTuple):
+    """What a person may have on disk; keys and certificates of two."""
+
+    authority: Path
+    key: Path
+    certificate: Path
+    other_key: Path
+    locked_key: Path
+    junk: Path
+    nothing: Path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    made = Files(*(tmp_path_factory.mktemp("tls") / name for name in Files._fields))
+    ca = trustme.CA()
+    one, other = ca.issue_cert("one@example.org"), ca.issue_cert("other@example.org")
+    ca.cert_pem.write_to_path(made.authority)
+    one.private_key_pem.write_to_path(made.key)
+    one.cert_chain_pems[0].write_to_path(made.certificate)
+    other.private_key_pem.write_to_path(made.other_key)
+    key = serialization.load_pem_private_key(one.private_key_pem.bytes(), None)
+    made.locked_key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"hunter2"),
+        )
+    )
+    made.junk.write_text("junk")
+    return made
+
+
+def test_files_for_tls_are_paths_or_texts(files: Files) -> None:
+    config = Config(
+        certificate_file=files.authority,
+        client_key_file=str(files.key),
+        client_certificate_file=files.certificate,
+    )
+    assert config.certificate_file == files.authority
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong", "expected"),
+    [
+        ({"certificate_file": "nothing"}, "certificate_file", "No such file"),
+        ({"certificate_file": "junk"}, "certificate_file", "as PEM"),
+        ({"client_key_file": "key"}, "client_key_file", "together"),
+        (
+            {"client_certificate_file": "certificate"},
+            "client_certificate_file",
+            "together",
+        ),
+        (
+            {"client_key_file": "other_key", "client_certificate_file": "certificate"},
+            "client_key_file",
+            "the key of client_certificate_file",
+        ),
+        (
+            {"client_key_file": "locked_key", "client_certificate_file": "certificate"},
+            "client_key_file",
+            "without a password",
+        ),
+        (
+            {"client_key_file": "key", "client_certificate_file": "junk"},
+            "client_key_file",
+            "both as PEM",
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_files_that_no_connection_can_be_made_with_are_refused(
+    files: Files, protocol: str, given: dict[str, str], wrong: str, expected: str
+) -> None:
+    paths: dict[str, typing.Any] = {
+        setting: getattr(files, name) for setting, name in given.items()
+    }
+    with pytest.raises(ConfigError, match=expected) as caught:
+        Config(protocol=protocol, **paths)
+    assert caught.value.setting == wrong

@@ -18,7 +18,7 @@ import pytest
 import otel_tasklog
 from otel_tasklog import Config, Query, Stats, TaskRecord, task
 from otel_tasklog._config import INCLUDABLE
-from otel_tasklog._environ import _VARIABLES
+from otel_tasklog._environ import VARIABLES
 from otel_tasklog.capture._resolve import severity_number
 from otel_tasklog.capture._values import _TAKEN
 from otel_tasklog.cli._commands import make_cli
@@ -65,9 +65,56 @@ RUNS = {
     "existing_loggers": Run(
         2, ("shop: by way of the root logger", "shop.access: by way of its own")
     ),
-    "existing_structlog": Run(1, shows=("shop | charging | {'amount': 12.5}",)),
+    "follow": Run(4, shows=("order-2 WARNING a large amount: 120.00", "missed: 0")),
+    "follow_jobs": Run(
+        6,
+        shows=(
+            "order-1 5.0 ok None",
+            "order-2 500.0 error a large amount",
+            "otel_tasklog.task charge task.start",
+            "shop charge None",
+            "otel_tasklog.task charge task.end",
+        ),
+    ),
+    "follow_thread": Run(3, shows=("INFO open", "INFO charging order-1")),
     "live_tasks": Run(3, arguments=("0.2",)),
+    "otel_processor": Run(
+        1, shows=("shop.payments | shop.charged | charged the card",)
+    ),
+    "otel_provider": Run(0, shows=("charging the card | order-1",)),
+    "queue_processes": Run(
+        1,
+        shows=(
+            "order-1 ValueError",
+            "cannot pack invalid literal for int() with base 10: 'a box'",
+        ),
+    ),
+    "queue_threads": Run(1, shows=("order-1 charging",)),
     "readme": Run(3, shows=("order-1 INFO charging order-1 None",)),
+    "structlog_console": Run(
+        1, shows=("level=info event=charging amount=12.5 task_id=order-1",)
+    ),
+    "structlog_keywords": Run(1, shows=("shop | charging | {'amount': 12.5}",)),
+    "structlog_logging": Run(
+        2,
+        shows=(
+            (
+                '{"amount": 12.5, "event": "charging", "level": "info", '
+                '"task_id": "order-1"}'
+            ),
+            '{"event": "connected", "level": "info", "task_id": "order-1"}',
+            "shop | charging | {'amount': 12.5}",
+            "bank | connected | {}",
+        ),
+    ),
+    "structlog_sink": Run(
+        2,
+        shows=(
+            "shop | charging | {'amount': 12.5}",
+            "shop | failed | {}",
+            "ConnectionError: the bank hung up",
+        ),
+    ),
     "testing_delivery": Run(0, ("passed",)),
     "testing_records": Run(0, ("passed",)),
     "testing_socket": Run(0, ("['over a socket']",)),
@@ -112,6 +159,27 @@ RUNS = {
             "packing order-7 | order-7 | None | None | {'region': 'north'}",
             "reporting 1 | report-1 | None | Task-1 | {}",
             "done | Task-1 | None | Task-1 | {}",
+        ),
+    ),
+    "uncaught": Run(
+        3,
+        shows=(
+            "asyncio ERROR Task exception was never retrieved",
+            "charger the bank hung up",
+            "uncaught CRITICAL uncaught exception in the thread 'packer'",
+            "None no box is large enough",
+        ),
+    ),
+    "web_uvicorn": Run(
+        2,
+        shows=(
+            "order-1 charging order-1",
+            "client.address 127.0.0.1",
+            "url.path /charge/order-1",
+            "network.protocol.version 1.1",
+            "url.query currency=EUR",
+            "http.request.method GET",
+            "http.response.status_code 200",
         ),
     ),
 }
@@ -219,17 +287,40 @@ def test_the_table_of_settings_is_the_class() -> None:
     }
     assert shown == defaults
 
-    variables = {name: list(found) for name, found, _, _ in _VARIABLES}
-    variables["endpoint"] = [
-        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-    ]
-    variables["exporter"] = ["OTEL_SDK_DISABLED"]
+    variables = {each.setting: list(each.names) for each in VARIABLES}
+    variables["exporter"].insert(0, "OTEL_SDK_DISABLED")
     variables["service_name"] = ["OTEL_SERVICE_NAME"]  # by the SDK's detectors
     variables["resource_attributes"] = ["OTEL_RESOURCE_ATTRIBUTES"]
     assert {
         name: codes(cells[1]) for name, cells in listed.items() if codes(cells[1])
     } == (variables)
+
+
+class Asked(dict[str, str]):
+    """An empty environment, which remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return default
+
+
+def test_the_table_of_variables_is_what_is_read() -> None:
+    asked = Asked()
+    Config.from_env(asked)
+    elsewhere = {
+        "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS",  # the SDK
+        "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",  # urllib.request
+    }  # fmt: skip
+    text = (DOCS / "reference" / "environment.md").read_text("utf-8")
+    assert sorted(named(text)) == sorted(asked.names | elsewhere)
+    settings = {field.name for field in dataclasses.fields(Config)}
+    for variable, setting in ((cells[0], codes(cells[1])) for cells in rows(text)):
+        assert settings.issuperset(setting), variable
 
 
 def test_the_page_of_attributes_names_what_is_sent(

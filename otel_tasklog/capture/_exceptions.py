@@ -79,9 +79,10 @@ class RenderedException(NamedTuple):
 
 def _text(value: object, what: str = "exception") -> str:
     try:
-        return cut(str(value), VALUE_CHARACTERS)
+        text = str(value)
     except Exception:  # noqa: BLE001 - what traceback prints for such a one
         return f"<{what} str() failed>"
+    return text if len(text) <= VALUE_CHARACTERS else cut(text, VALUE_CHARACTERS)
 
 
 def _notes(error: BaseException) -> tuple[str, ...]:
@@ -207,17 +208,21 @@ def _captured(
     members: tuple[CapturedException, ...] | None,
 ) -> CapturedException:
     kind = type(error)
-    return CapturedException(
-        str(kind.__module__),
-        kind.__qualname__,
-        _text(error),
-        _notes(error),
-        _frames(link),
-        cause,
-        context,
-        error.__suppress_context__,
-        members,
-        _syntax(error) if issubclass(kind, SyntaxError) else None,
+    # As the class itself would, but in a third of the time.
+    return tuple.__new__(  # pyright: ignore[reportUnknownMemberType]
+        CapturedException,
+        (
+            str(kind.__module__),
+            kind.__qualname__,
+            _text(error),
+            _notes(error) if hasattr(error, "__notes__") else (),
+            _frames(link),
+            cause,
+            context,
+            error.__suppress_context__,
+            members,
+            _syntax(error) if issubclass(kind, SyntaxError) else None,
+        ),
     )
 
 

@@ -17,21 +17,26 @@ handler, ``__del__``, a filter that logs, a loop callback, any thread):
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from asyncio import (
     _get_running_loop,  # pyright: ignore[reportPrivateUsage]
     current_task,
 )
-from itertools import islice
+from operator import itemgetter
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import get_current
 
+from otel_tasklog._config import INCLUDED, Config, HandlerSettings, check_names
+from otel_tasklog.capture._events import unwrapped
 from otel_tasklog.capture._exceptions import CapturedException, capture_exception
-from otel_tasklog.capture._record import RECORD_BYTES
-from otel_tasklog.capture._resolve import STANDARD_FIELDS, blank_fields
+from otel_tasklog.capture._record import ORIGIN_FIELDS, RECORD_BYTES
+from otel_tasklog.capture._resolve import bare
+from otel_tasklog.capture._shape import NO_GUESS
+from otel_tasklog.capture._stamp import Stamp
 from otel_tasklog.capture._tasks import current_scope, number_task
 from otel_tasklog.capture._values import (
     ATOMS,
@@ -44,22 +49,25 @@ from otel_tasklog.capture._values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import Unpack
 
+    from otel_tasklog._settings import Include
     from otel_tasklog.capture._port import Port
     from otel_tasklog.capture._record import Captured
-    from otel_tasklog.capture._tasks import TaskCell
+    from otel_tasklog.capture._shape import Shape
     from otel_tasklog.capture._values import Value
 
 __all__ = ["TaskLogHandler"]
 
-LARGE_CHARACTERS: Final = 8_192
-"""Above this a record is formatted and cut in the call, so that nobody's 10 MB
+LARGE_BYTES: Final = RECORD_BYTES + 8_192
+"""From here on what is long in a record is cut in the call, so that nobody's 10 MB
 string is kept for a line of log."""
 
 _OURS: Final = ("otel_tasklog", "opentelemetry")
 SMALL_ATOMS: Final = ATOMS - {str, bytes}
-_STANDARD_NAMES: Final = tuple(logging.makeLogRecord({}).__dict__)
+_KEPT: Final = ATOMS | {Stamp}  # a stamp is of plain values that nobody changes
+_origin_fields: Final = itemgetter(*ORIGIN_FIELDS)
 _NO_TIME_BEFORE: Final = 1_000_000
 """Nanoseconds by which a clock may step back before its time is believed."""
 
@@ -67,8 +75,10 @@ _NO_TIME_BEFORE: Final = 1_000_000
 class TaskLogHandler(logging.Handler):
     """Captures every record that reaches it, for a `TaskLog`.
 
-    `install` makes and attaches one. Made by hand, it feeds the installed TaskLog;
-    before there is one, its records go nowhere, which is said once.
+    `install` makes and attaches one. One made by hand, or by a logging configuration,
+    feeds the installed TaskLog. If there is none at its first record, it makes one of
+    its options and the environment, as `install` would, and installs it; a handler
+    that has fed a TaskLog makes none.
 
     Levels, filters and a formatter work as on any handler; the text of a
     formatter that was set becomes the record's body. ``flush()`` asks for delivery
@@ -77,31 +87,54 @@ class TaskLogHandler(logging.Handler):
 
     Args:
         level: Records below it are not captured.
+        log_code_attributes: Whether ``include`` has ``"code"``, in the words of
+            OpenTelemetry's ``LoggingHandler``, whose place this class can take.
+        **options: The settings of `install`, but for ``level``, ``loggers`` and
+            ``monitor``. They are ignored, which is said, if another TaskLog is there.
+
+    Attributes:
+        options: Those, until the handler has found a TaskLog or tried to make one.
+        when_closed: Called by ``close()``, under ``logging``'s lock.
+
+    Raises:
+        ConfigError: An option, or a variable of the environment beside it, cannot
+            have its value, or there is no such option.
     """
 
-    def __init__(self, level: int | str = logging.NOTSET) -> None:
-        super().__init__(level)
+    def __init__(
+        self,
+        level: int | str = logging.NOTSET,
+        *,
+        log_code_attributes: bool | None = None,
+        **options: Unpack[HandlerSettings],
+    ) -> None:
+        if log_code_attributes is not None:
+            include: list[Include] = [*options.get("include", INCLUDED)]
+            if "code" in include:
+                include.remove("code")
+            if log_code_attributes:
+                include.append("code")
+            options["include"] = include
+        if options:  # now, so that a configuration fails rather than a record
+            check_names(options, HandlerSettings.__annotations__)
+            Config.from_env(os.environ, **options)
+        self.options: HandlerSettings | None = options
+        self.when_closed: Callable[[], None] = lambda: None
         self._port: Port | None = None
-        self._hinted = False
+        super().__init__(level)  # last: from here on, another thread may close it
 
     def connect(self, port: Port | None) -> None:
         """Feed another TaskLog from now on, or none."""
         self._port = port
         if port is not None:
+            self.options = None
             port.handlers.add(self)
 
-    def _find_port(self) -> Port | None:
+    def _find_port(self, record: logging.LogRecord) -> Port | None:
         # Upwards, against the layers: DESIGN allows it for exactly this.
-        from otel_tasklog._install import installed_port
+        from otel_tasklog._install import find_port
 
-        self.connect(installed_port())
-        if self._port is None and not self._hinted:
-            self._hinted = True
-            logging.getLogger("otel_tasklog").warning(
-                "a TaskLogHandler has records but no TaskLog; "
-                "call otel_tasklog.install() first"
-            )
-        return self._port
+        return find_port(self, record)
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Capture a record, if the filters let it pass. Never raises or waits.
@@ -117,15 +150,18 @@ class TaskLogHandler(logging.Handler):
                 # From Python 3.12, where a filter may return another record.
                 if isinstance(passed, logging.LogRecord):  # pyright: ignore[reportUnnecessaryIsInstance]
                     record = passed
-            port = self._port or self._find_port()
+            port = self._port or self._find_port(record)
             # The thread is None where logging.logThreads is off.
             if port is None:
                 return True
             ident = record.thread or get_ident()
             # The collector may run on the worker too, and asyncio's "exception was
             # never retrieved", or any __del__, says there what is not ours.
-            if ident in port.own_threads and (
-                ident != port.worker_thread or record.name.startswith(_OURS)
+            # Behind a queue, the thread may be another process's.
+            if (
+                ident in port.own_threads
+                and (ident != port.worker_thread or record.name.startswith(_OURS))
+                and record.process in (None, os.getpid())
             ):
                 return True
             try:
@@ -138,44 +174,56 @@ class TaskLogHandler(logging.Handler):
         return True
 
     def _capture(self, record: logging.LogRecord, port: Port) -> Captured:
-        # A copy of all fields costs half of what reading a dozen of them does,
-        # and stays as it is whatever the handlers after this one do.
-        fields = record.__dict__.copy()
-        if type(record) is not logging.LogRecord:
-            fields = _in_standard_order(fields)
-        if type(fields["levelno"]) is not int:
-            fields["levelno"] = _int(fields["levelno"])
-        size = self._make_safe(record, fields)
+        fields = record.__dict__
+        # Filling the arguments in costs what looking whether they could change does,
+        # and leaves one text to keep in place of them.
+        message = fields["msg"]
+        if type(message) is not str or self.formatter is not None:
+            message, fields = self._text_of(record)
+        elif fields["args"]:
+            try:
+                message = message % fields["args"]
+            except Exception:  # noqa: BLE001 - the record is worth more
+                message = _formatted(record)
+        count, shape = port.guesses.get(fields["lineno"], NO_GUESS)
+        try:
+            values = shape.pick(fields) if count == len(fields) else None
+        except KeyError:  # as many keys, but others
+            values = None
+        if values is None:
+            shape, values = port.shapes.of(fields)
+        size = RECORD_BYTES + len(message)
+        for value in values:
+            if type(value) is str:
+                size += len(value)
+            elif type(value) not in SMALL_ATOMS:  # could change, or is large
+                size = LARGE_BYTES
+        if size >= LARGE_BYTES or type(message) is not str:
+            message, values, size = _copied(message, values)
 
         timestamp_ns = int(fields["created"] * 1e9)
         # Loki keeps one of two entries with equal time and text. No call stands
         # between this read and write, so no thread can either.
-        last = port.last_ns
-        if timestamp_ns <= last and last - timestamp_ns < _NO_TIME_BEFORE:
-            timestamp_ns = last + 1
+        behind = port.last_ns - timestamp_ns
+        timestamp_ns += behind + 1 if 0 <= behind < _NO_TIME_BEFORE else 0
         port.last_ns = timestamp_ns
 
-        cell: TaskCell | None = None
-        name: str | None = None
+        cell = name = special = error = None
         loop = _get_running_loop()
         task = current_task(loop) if loop is not None else None
         if task is not None:
-            try:
-                cell = task.otel_tasklog_cell  # type: ignore[attr-defined]
-            except AttributeError:
-                cell = number_task(task)
+            cell = getattr(task, "otel_tasklog_cell", None) or number_task(task)
             name = task.get_name()
-
-        error: CapturedException | None = None
-        if fields["exc_info"]:
-            error = _exception(fields["exc_info"])
-            fields["exc_info"] = fields["exc_text"] = None
-            if error is not None:
-                size += len(error.text) + 50 * len(error.frames)
-        return (  # pyright: ignore[reportUnknownVariableType] - the attribute is ours
+        if shape.special or fields["exc_info"] or fields["stack_info"]:
+            special, error, size = _rare(fields, shape, size)
+        return (
             port.next_sequence(),
             timestamp_ns,
-            fields,
+            _origin_fields(fields),
+            message,
+            shape,
+            values,
+            special,
             cell,
             name,
             current_scope.get(),
@@ -184,54 +232,19 @@ class TaskLogHandler(logging.Handler):
             size,
         )
 
-    def _make_safe(  # noqa: C901 - a function for each loop costs more than the loop
-        self, record: logging.LogRecord, fields: dict[str, Any]
-    ) -> int:
-        """Replace in *fields* what could change or is large; return the size.
-
-        In the usual record, a text with atoms as arguments and extras, nothing is
-        replaced, and only the lengths of the texts are taken.
-        """
-        message = fields["msg"]
-        args: tuple[object, ...] | Mapping[str, object] | None = fields["args"]
-        safe = type(message) is str and self.formatter is None
-        size = RECORD_BYTES + len(message) if safe else RECORD_BYTES
-        if type(args) is tuple:
-            for value in args:
-                if type(value) is str:
-                    size += len(value)
-                elif type(value) not in ATOMS:
-                    safe = False
-        elif args:
-            safe = False
-        extras = len(fields) - STANDARD_FIELDS
-        if extras > 0:
-            odd = False
-            # They stand behind the standard fields; from the end is quicker.
-            for value in islice(reversed(fields.values()), extras):
-                if type(value) is str:
-                    size += len(value)
-                elif type(value) not in SMALL_ATOMS:
-                    odd = True
-            if odd:
-                size += _copy_extras(fields, extras)
-        if not safe:
-            size += self._format_now(record, fields)
-        if size > RECORD_BYTES + LARGE_CHARACTERS:
-            size = _cut_now(fields, extras)
-        return size
-
-    def _format_now(self, record: logging.LogRecord, fields: dict[str, Any]) -> int:
-        message: Value = record.msg
+    def _text_of(
+        self, record: logging.LogRecord
+    ) -> tuple[str | dict[str, Value], dict[str, Any]]:
+        """Return a text and the fields, of a record whose text has to be made."""
+        # An event that structlog wrapped becomes a record; any other stays as it is.
+        event = unwrapped(record, record.__dict__.copy())
+        fields = event.__dict__
         if self.formatter is not None:
-            message = self.format(record)
-        elif isinstance(record.msg, dict) and not record.args:
-            message = snapshot(message)
-        else:
-            message = _formatted(record)
-        fields["msg"] = message
-        fields["args"] = None
-        return _length(message)
+            return self.format(record), fields
+        logged: object = event.msg
+        if isinstance(logged, dict) and not event.args:
+            return snapshot(event.msg), fields  # type: ignore[return-value]
+        return _formatted(event), fields
 
     def emit(self, record: logging.LogRecord) -> None:
         """Do as `handle`, for callers that call the older of the two."""
@@ -242,28 +255,41 @@ class TaskLogHandler(logging.Handler):
         if self._port is not None:
             self._port.wake()
 
+    def close(self) -> None:
+        """Strike it off ``logging``'s books. The TaskLog stays open."""
+        super().close()
+        self.when_closed()
+
 
 def _salvage(record: logging.LogRecord, error: Exception, port: Port) -> Captured:
     """Keep what can be kept of a record whose fields no LogRecord has."""
-    whole = blank_fields()
-    whole["msg"] = f"{_formatted(record)} [{describe(record, error)}]"
-    for name, kind in (("name", str), ("levelno", int), ("levelname", str)):
-        value = getattr(record, name, None)
-        if isinstance(value, kind):
-            whole[name] = value
-    size = RECORD_BYTES + len(whole["msg"])
+    message = f"{_formatted(record)} [{describe(record, error)}]"
     port.last_ns = now = max(time.time_ns(), port.last_ns + 1)
-    return port.next_sequence(), now, whole, None, None, None, None, None, size
+    return bare(
+        port.next_sequence(),
+        now,
+        message,
+        origin=tuple([getattr(record, name, None) for name in ORIGIN_FIELDS[:3]]),
+        size=RECORD_BYTES + len(message),
+    )
 
 
-def _in_standard_order(fields: dict[str, Any]) -> dict[str, Any]:
-    """Put the standard fields first, which a LogRecord subclass may not have done."""
-    standard = {name: fields.pop(name, None) for name in _STANDARD_NAMES}
-    return {**standard, **fields}
-
-
-def _int(value: object) -> int:
-    return int(value) if isinstance(value, int) else 0
+def _rare(
+    fields: Mapping[str, Any], shape: Shape, size: int
+) -> tuple[dict[str, Any] | None, CapturedException | None, int]:
+    """Return what few records have, special keys and an exception, and the new size."""
+    special: dict[str, Any] = {}
+    for key in shape.special:
+        value = fields[key]
+        special[key] = kept = value if type(value) in _KEPT else snapshot(value)
+        size += len(kept) if type(kept) is str else _length(kept)
+    if fields["stack_info"]:
+        special["stack_info"] = stack = str(fields["stack_info"])
+        size += len(stack)
+    error = _exception(fields["exc_info"]) if fields["exc_info"] else None
+    if error is not None:
+        size += len(error.text) + 50 * len(error.frames)
+    return special or None, error, size
 
 
 def _exception(exc_info: object) -> CapturedException | None:
@@ -286,17 +312,6 @@ def _formatted(record: logging.LogRecord) -> str:
         )
 
 
-def _copy_extras(fields: dict[str, Any], count: int) -> int:
-    """Copy what could change, and return the size of all but the texts."""
-    size = 0
-    for key, value in list(islice(reversed(fields.items()), count)):
-        if type(value) not in ATOMS:
-            fields[key] = snapshot(value)
-        if type(value) is not str:
-            size += _length(fields[key])
-    return size
-
-
 def _length(value: Value) -> int:
     if isinstance(value, str | bytes):
         return len(value)
@@ -307,21 +322,20 @@ def _length(value: Value) -> int:
     return 32
 
 
-def _cut_now(fields: dict[str, Any], extras: int) -> int:
-    message, args = fields["msg"], fields["args"]
-    if args:
-        try:
-            message = message % args
-        except Exception:  # noqa: BLE001 - shown as it would be by the worker
-            message = f"{message} {shown(args)}"
+def _copied(
+    message: str | dict[str, Value], values: tuple[Any, ...]
+) -> tuple[str | dict[str, Value], tuple[Value, ...], int]:
+    """Copy what could change, cut what is large; return it with the record's size."""
     if type(message) is str:
         message = cut(message, BODY_CHARACTERS)
-    fields["msg"], fields["args"] = message, None
-    size = RECORD_BYTES + _length(message)
-    for key, value in list(islice(reversed(fields.items()), max(extras, 0))):
-        if type(value) is str:
-            fields[key] = cut(value, VALUE_CHARACTERS)
-        elif type(value) is bytes:
-            fields[key] = value[:VALUE_CHARACTERS]
-        size += _length(fields[key])
-    return size
+    copies = tuple([_copy(value) for value in values])
+    return message, copies, RECORD_BYTES + _length(message) + _length(copies)
+
+
+def _copy(value: object) -> Value:
+    copy = snapshot(value)
+    if type(copy) is str:
+        return cut(copy, VALUE_CHARACTERS)
+    if type(copy) is bytes:
+        return copy[:VALUE_CHARACTERS]
+    return copy

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from otel_tasklog.capture._shape import STANDARD_FIELDS, Shape, Shapes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,11 +34,13 @@ class Port:
         closed: Nobody takes what is handed over here any more.
         last_ns: The timestamp of the record before.
         handlers: Who hands over here.
+        shapes: Those of the records that came by,
+        guesses: and where to look first.
     """
 
     __slots__ = (
-        "accept", "closed", "handlers", "last_ns", "next_sequence", "own_threads",
-        "wake", "worker_thread",
+        "accept", "closed", "guesses", "handlers", "last_ns", "next_sequence", "own_threads",
+        "shapes", "wake", "worker_thread",
     )  # fmt: skip
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -48,6 +52,8 @@ class Port:
         self.closed: bool = False
         self.last_ns: int = 0
         self.handlers: WeakSet[TaskLogHandler] = WeakSet()
+        self.shapes: Shapes = Shapes(ignored=STANDARD_FIELDS)
+        self.guesses: dict[object, tuple[int, Shape]] = self.shapes.guesses
 
     def close(self) -> None:
         """Send the handlers away; one made by hand finds the next TaskLog itself."""

@@ -20,19 +20,23 @@ import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from opentelemetry.context import Context
 
     from otel_tasklog.capture._exceptions import CapturedException, RenderedException
+    from otel_tasklog.capture._shape import Shape
     from otel_tasklog.capture._tasks import Scope, TaskCell
     from otel_tasklog.capture._values import Value
 
 __all__ = [
+    "CONTEXT",
     "ORIGIN",
+    "ORIGIN_FIELDS",
     "RECORD_BYTES",
     "SEQUENCE",
     "SIZE",
+    "SPECIAL",
     "WHO",
     "Captured",
     "Origin",
@@ -40,29 +44,43 @@ __all__ = [
     "Span",
     "TaskRecord",
     "Who",
-    "sealed_size",
+    "sealed_sizes",
 ]
 
 Captured: TypeAlias = """tuple[
-    int,                       # sequence: the order of the calls in this process
+    int,                       # SEQUENCE: the order of the calls in this process
     int,                       # timestamp_ns
-    dict[str, Any],            # the LogRecord's fields, made safe to keep
+    tuple[Any, ...],           # ORIGIN, as yet raw: the fields that ORIGIN_FIELDS names
+    str | dict[str, Value],    # the text, its arguments filled in; or a mapping
+    Shape,                     # of the attributes
+    tuple[Any, ...],           # their values, safe to keep
+    Mapping[str, Any] | None,  # SPECIAL: what few records have
     TaskCell | None,           # the running asyncio task's number
     str | None,                # ... and its name
     Scope | None,              # the innermost task() or bind()
-    Context | None,            # OpenTelemetry's context, None if it is empty
+    Context | None,            # CONTEXT: OpenTelemetry's context, None if it is empty
     CapturedException | RenderedException | None,
-    int,                       # size: a constant and the lengths of the texts
+    int,                       # SIZE: a constant and the lengths of the texts
 ]"""
-"""Positions 0 (sequence) and 8 (size) are read outside of `resolve`."""
+"""Read outside of `resolve` are only the positions that have a name."""
 
-SIZE: Final = 8
+ORIGIN_FIELDS: Final = (
+    "name", "levelno", "levelname", "pathname", "lineno", "funcName",
+    "thread", "threadName", "process",
+)  # fmt: skip
+"""The fields of a ``LogRecord`` that become its `Origin`."""
 
-RECORD_BYTES: Final = 1_500
-"""What a `Captured` takes without its texts: its tuple and its dict of fields."""
+SPECIAL: Final = 6
+CONTEXT: Final = 10
+SIZE: Final = 12
+
+RECORD_BYTES: Final = 700
+"""What a `Captured` takes without its texts."""
 
 SEALED_BYTES: Final = 400
 """What a `Sealed` takes without its texts."""
+
+_LIGHTER_BYTES: Final = RECORD_BYTES - SEALED_BYTES
 
 
 class Origin(NamedTuple):
@@ -110,6 +128,7 @@ class Rest(NamedTuple):
 
 NO_REST: Final = tuple(Rest(None, None, None, None, None))
 
+# The first three of a Captured, too.
 SEQUENCE: Final = 0
 TIMESTAMP_NS: Final = 1
 ORIGIN: Final = 2
@@ -135,11 +154,18 @@ Sealed: TypeAlias = """tuple[
 ]"""
 
 
-def sealed_size(captured: Captured, finished: Sealed) -> int:
-    """Return what a finished record takes, from what it took before."""
-    rest = finished[REST]
-    more = sum(len(text) for text in rest if text) if rest is not NO_REST else 0
-    return captured[SIZE] - RECORD_BYTES + SEALED_BYTES + more
+def sealed_sizes(taken: Sequence[Captured], finished: Sequence[Sealed]) -> list[int]:
+    """Return what finished records take, from what they took before."""
+    return [
+        captured[SIZE] - _LIGHTER_BYTES
+        if sealed[REST] is NO_REST
+        else captured[SIZE] - _LIGHTER_BYTES + _texts_size(sealed[REST])
+        for captured, sealed in zip(taken, finished, strict=True)
+    ]
+
+
+def _texts_size(rest: tuple[str | None, ...]) -> int:
+    return sum(len(text) for text in rest if text)
 
 
 class TaskRecord:

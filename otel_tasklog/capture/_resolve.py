@@ -9,16 +9,13 @@ same entry.
 from __future__ import annotations
 
 import json
-import logging
-from itertools import islice
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from opentelemetry.trace import get_current_span
 
 from otel_tasklog.capture._exceptions import render_exception
-from otel_tasklog.capture._record import NO_REST, Origin, Rest, Span
-from otel_tasklog.capture._shape import EVENT_NAMES, Shape
+from otel_tasklog.capture._record import NO_REST, SPECIAL, Origin, Rest, Span
+from otel_tasklog.capture._shape import EVENT_NAMES, Shape, Shapes
 from otel_tasklog.capture._stamp import STAMP, unstamped
 from otel_tasklog.capture._tasks import as_task_id
 from otel_tasklog.capture._values import (
@@ -40,32 +37,22 @@ if TYPE_CHECKING:
 
     from otel_tasklog.capture._exceptions import CapturedException, RenderedException
     from otel_tasklog.capture._record import Captured, Sealed
-    from otel_tasklog.capture._tasks import Scope, TaskCell
 
 __all__ = [
-    "STANDARD_FIELDS",
     "Resolver",
-    "blank_fields",
+    "bare",
+    "level_of",
     "replacement",
     "severity_number",
+    "span_of",
 ]
-
-STANDARD_FIELDS: Final = len(logging.makeLogRecord({}).__dict__)
-"""How many fields a LogRecord has before any extra: 22 on 3.11, 23 from 3.12."""
 
 _NUMBERS: Final = frozenset({int, float, bool, type(None)})
 NOTHING: Final[Mapping[str, Any]] = {}
-_origin_fields: Final = itemgetter(
-    "name", "levelno", "levelname", "pathname", "lineno", "funcName",
-    "thread", "threadName", "process",
-)  # fmt: skip
+# By the contexts' ids, which tell them apart as long as they live.
+_Spans: TypeAlias = "dict[int, tuple[tuple[Any, ...] | None, Context]]"
 _SHARED_PARTS: Final = 8_192
-
-
-def blank_fields() -> dict[str, Any]:
-    """Return the fields of a record that says nothing, of the right types."""
-    blank = {"name": "", "levelno": 0, "levelname": "NOTSET", "funcName": ""}
-    return logging.makeLogRecord(blank).__dict__
+_NO_ATTRIBUTES: Final = Shape((), AttributeNames())
 
 
 def severity_number(level: int) -> int:
@@ -82,6 +69,18 @@ def severity_number(level: int) -> int:
     return 1 + 4 * tens + min(ones, 3) if tens else 1 + min(max(level - 5, 0), 3)
 
 
+def level_of(severity: int) -> int:
+    """Return the lowest of ``logging``'s levels that has OpenTelemetry's number.
+
+    The inverse of `severity_number`, but for 1, which levels 1 to 5 all have: it is
+    5. What is out of range is the nearest.
+    """
+    if severity <= 0:
+        return 0
+    tens, ones = divmod(min(severity, 24) - 1, 4)
+    return 10 * tens + ones if tens else 5 + ones
+
+
 class Resolver:
     """Resolves records of one TaskLog. Safe to call from any thread."""
 
@@ -89,117 +88,90 @@ class Resolver:
         self._names = AttributeNames()
         self._origins: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._whos: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-        self._shapes: dict[tuple[str, ...], Shape] = {}
+        self._shapes = Shapes()  # of records with attributes of a scope
 
     def __call__(self, batch: Iterable[Captured]) -> list[Sealed]:
         """Return the finished form of some records, in their order."""
-        # Contexts live as long as the records that hold them, so within this
-        # call their ids tell them apart, and no longer.
-        spans: dict[int, tuple[Any, ...] | None] = {}
+        spans: _Spans = {}
         finished: list[Sealed] = []
-        for each in batch:
-            captured = unstamped(each) if STAMP in each[2] else each
+        for captured in batch:
             try:
-                finished.append(self._resolve(captured, spans))
+                sealed = self._resolve(captured, spans)
             except Exception as error:  # noqa: BLE001 - one must not cost the rest
-                stand_in = replacement(captured, error)
-                finished.append(self._resolve(stand_in, spans))
+                sealed = self._resolve(replacement(captured, error), spans)
+            finished.append(sealed)
         return finished
 
-    def _resolve(
-        self, captured: Captured, spans: dict[int, tuple[Any, ...] | None]
-    ) -> Sealed:
-        sequence, timestamp_ns, fields, cell, name, scope, context, error, _ = captured
-        span = None
+    def _resolve(self, captured: Captured, spans: _Spans) -> Sealed:
+        special = captured[SPECIAL]
+        if special is not None and STAMP in special:
+            captured = unstamped(captured)
+        (
+            sequence, timestamp_ns, origin, message, shape, values, _,
+            cell, name, scope, context, error, _,
+        ) = captured  # fmt: skip
+        task_id = parent = number = above = span = body = None
+        if scope is not None:
+            task_id, parent = scope.task_id, scope.parent_id
+            if scope.attributes:
+                shape, values = self._with_bound(scope.attributes, shape, values)
+        if cell is not None:
+            number, above = cell.number, cell.parent
         if context is not None:
-            if id(context) not in spans:
-                spans[id(context)] = _span(context)
-            span = spans[id(context)]
-        origin = _origin_fields(fields)
-        keys: tuple[str, ...] = ()
-        values: tuple[Any, ...] = ()
-        if len(fields) > STANDARD_FIELDS:
-            keys = tuple(islice(fields, STANDARD_FIELDS, None))
-            values = tuple(islice(fields.values(), STANDARD_FIELDS, None))
-        if scope is not None and scope.attributes:
-            keys, values = _with_bound(scope.attributes, keys, values)
-        shape = self._shapes.get(keys) or self._new_shape(keys)
-        # The text of the message, unless a mapping was logged.
-        template: str
-        logged: str | dict[str, Value]
-        logged = template = fields["msg"]
-        body = clean_value(logged, self._names) if type(logged) is dict else None
-        given = fields if shape.tells_who else NOTHING
+            known = spans.get(id(context)) or _remember(context, spans)
+            span = known[0]
+        if type(message) is not str or not message.isascii():
+            message, body = self._text_and_body(message)
+        rest = NO_REST
+        if special is not None or body is not None:
+            task_id, parent = _job(special or NOTHING, body, task_id, parent)
+        if special is not None or error is not None:
+            rest = _rest(special or NOTHING, error)
+        who = (task_id or name, parent, number, name, above)
+        if shape.secret:
+            values = shape.redacted(values)
+        for value in values:
+            if type(value) not in _NUMBERS and (
+                type(value) is not str
+                or not value.isascii()
+                or len(value) > VALUE_CHARACTERS  # a scope's; the call cuts its own
+            ):
+                values = tuple([clean_value(each, self._names) for each in values])
+                break
         return (
             sequence,
             timestamp_ns,
             self._origins.get(origin) or self._new_origin(origin),
-            self._who(given, logged, scope, cell, name),
+            self._whos.get(who) or self._new_who(who),
             span,
-            _message(template, fields["args"]) if body is None else _as_text(body),
+            message,
             body,
             shape.names,
-            self._clean(shape, values),
-            _rest(fields, error)
-            if error is not None or shape.names_event or fields["stack_info"]
-            else NO_REST,
+            values,
+            rest,
         )
 
-    def _clean(self, shape: Shape, values: tuple[Any, ...]) -> tuple[Value, ...]:
-        if shape.odd:
-            values = shape.select(values)
-        return tuple(
-            [
-                value
-                if type(value) in _NUMBERS
-                or (
-                    type(value) is str
-                    and len(value) <= VALUE_CHARACTERS
-                    and value.isascii()
-                )
-                else clean_value(value, self._names)
-                for value in values
-            ]
-        )
+    def _text_and_body(
+        self, logged: str | dict[str, Value]
+    ) -> tuple[str, dict[str, Value] | None]:
+        if type(logged) is str:
+            return clean_text(logged), None
+        body = clean_value(logged, self._names)
+        return _as_text(body), body  # type: ignore[return-value]
 
-    def _new_shape(self, keys: tuple[str, ...]) -> Shape:
-        if len(self._shapes) >= _SHARED_PARTS:
-            self._shapes.clear()
-        shape = self._shapes[keys] = Shape(keys, self._names)
-        return shape
+    def _with_bound(
+        self, bound: Mapping[str, object], shape: Shape, values: tuple[Any, ...]
+    ) -> tuple[Shape, tuple[Any, ...]]:
+        """Add the attributes of a scope; those of the record win."""
+        merged = {**bound, **dict(zip(shape.keys, values, strict=True))}
+        whole = self._shapes[(*merged,)]
+        return whole, whole.pick(merged)
 
     def _new_origin(self, part: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(self._origins) >= _SHARED_PARTS:
             self._origins.clear()
         origin = self._origins[part] = _clean_origin(part)
         return origin
-
-    def _who(
-        self,
-        extra: Mapping[str, Any],
-        logged: str | dict[str, Value],
-        scope: Scope | None,
-        cell: TaskCell | None,
-        name: str | None,
-    ) -> tuple[Any, ...]:
-        task_id = parent = None
-        if scope is not None:
-            task_id, parent = scope.task_id, scope.parent_id
-        if extra:
-            own = as_task_id(extra.get("task_id"))
-            if own is not None and own != task_id:
-                task_id, parent = own, task_id
-        if task_id is None and type(logged) is dict:
-            task_id = as_task_id(logged.get("task_id"))
-        if task_id is None and extra:
-            task_id = as_task_id(extra.get("job_id")) or as_task_id(
-                extra.get("asyncz_task_id")
-            )
-        number = above = None
-        if cell is not None:
-            number, above = cell.number, cell.parent
-        part = (task_id or name, parent, number, name, above)
-        return self._whos.get(part) or self._new_who(part)
 
     def _new_who(self, part: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(self._whos) >= _SHARED_PARTS:
@@ -211,15 +183,40 @@ class Resolver:
 
 def replacement(captured: Captured, error: Exception) -> Captured:
     """Return a record that stands in for one that could not be resolved."""
-    sequence, timestamp_ns, fields, *_, size = captured
-    whole = blank_fields()
-    whole["levelno"] = fields["levelno"]
-    for field in ("name", "levelname"):
-        if type(fields[field]) is str:
-            whole[field] = fields[field]
+    sequence, timestamp_ns, origin, message, *_, size = captured
     rest = f"<the rest could not be resolved: {type(error).__name__}>"
-    whole["msg"] = f"{shown(fields['msg'])} {rest}"
-    return sequence, timestamp_ns, whole, None, None, None, None, None, size
+    return bare(
+        sequence, timestamp_ns, f"{shown(message)} {rest}", origin=origin, size=size
+    )
+
+
+def bare(
+    sequence: int,
+    timestamp_ns: int,
+    message: str,
+    *,
+    origin: tuple[object, ...],
+    size: int,
+) -> Captured:
+    """Return a record of which little is known.
+
+    Args:
+        sequence: Its number.
+        timestamp_ns: When it was logged.
+        message: Its text.
+        origin: Of its `ORIGIN_FIELDS` at least the first three, of any type.
+        size: What it takes.
+    """
+    name, level, severity, *_ = origin
+    known = (
+        name if isinstance(name, str) else "",
+        level if type(level) is int else 0,
+        severity if isinstance(severity, str) else "NOTSET",
+    )
+    return (
+        sequence, timestamp_ns, (*known, "", 0, "", 0, "", 0), message,
+        _NO_ATTRIBUTES, (), None, None, None, None, None, None, size,
+    )  # fmt: skip
 
 
 def _clean_origin(part: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -246,14 +243,31 @@ def _clean_origin(part: tuple[Any, ...]) -> tuple[Any, ...]:
     )
 
 
-def _with_bound(
-    bound: Mapping[str, object], keys: tuple[str, ...], values: tuple[Any, ...]
-) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    merged = {**bound, **dict(zip(keys, values, strict=True))}
-    return tuple(merged), tuple(merged.values())
+def _job(
+    special: Mapping[str, Any], body: Value, task_id: str | None, parent: str | None
+) -> tuple[str | None, str | None]:
+    """Return the ids of a record's job and of the one around it."""
+    own = as_task_id(special.get("task_id"))
+    if own is not None and own != task_id:
+        return own, task_id
+    if task_id is None and type(body) is dict:
+        task_id = as_task_id(body.get("task_id"))
+    if task_id is None:
+        task_id = as_task_id(special.get("job_id")) or as_task_id(
+            special.get("asyncz_task_id")
+        )
+    return task_id, parent
 
 
-def _span(context: Context) -> tuple[Any, ...] | None:
+def _remember(
+    context: Context, spans: _Spans
+) -> tuple[tuple[Any, ...] | None, Context]:
+    found = spans[id(context)] = span_of(context), context
+    return found
+
+
+def span_of(context: Context) -> tuple[Any, ...] | None:
+    """Return the `Span` that is current in a context, or None if there is none."""
     found = get_current_span(context).get_span_context()
     if not found.is_valid:
         return None
@@ -264,18 +278,6 @@ def _span(context: Context) -> tuple[Any, ...] | None:
             int(found.trace_flags) & 0xFF,
         )
     )
-
-
-def _message(template: str, args: tuple[object, ...] | None) -> str:
-    text = template
-    if args:
-        try:
-            text = template % args
-        except Exception as error:  # noqa: BLE001 - the record is worth more
-            text = f"{template} {shown(args)} [{type(error).__name__}: {error}]"
-    if text.isascii() and len(text) <= BODY_CHARACTERS:  # most are
-        return text
-    return clean_text(cut(text, BODY_CHARACTERS))
 
 
 def _as_text(body: Value) -> str:
@@ -292,10 +294,10 @@ def _middle_cut(trace: str) -> str:
 
 
 def _rest(
-    fields: dict[str, Any], error: CapturedException | RenderedException | None
+    special: Mapping[str, Any], error: CapturedException | RenderedException | None
 ) -> tuple[Any, ...]:
-    event = fields.get(EVENT_NAMES[0]) or fields.get(EVENT_NAMES[1])
-    stack = fields["stack_info"]
+    event = special.get(EVENT_NAMES[0]) or special.get(EVENT_NAMES[1])
+    stack = special.get("stack_info")
     if event is None and error is None and not stack:
         return NO_REST
     return tuple(

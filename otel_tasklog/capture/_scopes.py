@@ -9,9 +9,11 @@ from __future__ import annotations
 import abc
 import functools
 import inspect
+import logging
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
 from otel_tasklog._errors import ConfigError
+from otel_tasklog.capture._lifecycle import Lifecycle
 from otel_tasklog.capture._tasks import Scope, as_task_id, current_scope, running_cell
 from otel_tasklog.capture._values import snapshot
 
@@ -50,10 +52,15 @@ class _Scoped(abc.ABC):
         current_scope.set(scope)
         return scope
 
-    def _reset(self) -> None:
+    def _entered(self) -> Scope | None:
+        """Return what the innermost entry set, or None in another context."""
         scope = current_scope.get()
         while scope is not None and scope.owner is not self:
             scope = scope.outer  # bound inside and never unbound
+        return scope
+
+    def _reset(self) -> None:
+        scope = self._entered()
         if scope is not None:
             current_scope.set(scope.outer)
 
@@ -62,10 +69,15 @@ class TaskScope(_Scoped):
     """What `task` returns: a context manager, sync and async, and a decorator."""
 
     def __init__(
-        self, task_id: object, *, attributes: Mapping[str, object] | None = None
+        self,
+        task_id: object,
+        *,
+        attributes: Mapping[str, object] | None = None,
+        lifecycle: Lifecycle | None = None,
     ) -> None:
         self._id = task_id
         self._attributes = _named(attributes or {}, "task(attributes)")
+        self._lifecycle = lifecycle
 
     def _make(self, outer: Scope | None) -> Scope:
         if callable(self._id):
@@ -85,19 +97,34 @@ class TaskScope(_Scoped):
 
     def __enter__(self) -> str | None:
         """Enter the scope; the value is the job's id."""
-        return self._set().task_id
+        scope = self._set()
+        if self._lifecycle is not None:
+            try:
+                self._lifecycle.start(scope)
+            except BaseException:  # Ctrl-C
+                self._reset()
+                raise
+        return scope.task_id
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(
+        self, _kind: object, error: BaseException | None, _traceback: object
+    ) -> None:
         """Restore the enclosing scope, also on cancellation."""
-        self._reset()
+        try:
+            if self._lifecycle is not None:
+                self._lifecycle.end(self._entered(), error)
+        finally:
+            self._reset()
 
     async def __aenter__(self) -> str | None:
         """Enter the scope; the value is the job's id."""
         return self.__enter__()
 
-    async def __aexit__(self, *raised: object) -> None:
+    async def __aexit__(
+        self, kind: object, error: BaseException | None, traceback: object
+    ) -> None:
         """Restore the enclosing scope, also on cancellation."""
-        self._reset()
+        self.__exit__(kind, error, traceback)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Run each call of *function*, plain or coroutine, in a scope of its own.
@@ -113,9 +140,14 @@ class TaskScope(_Scoped):
                 "task()", function, "a function or coroutine function, no generator"
             )
 
+        code = getattr(inspect.unwrap(function), "__code__", None)
+
         def scope(args: tuple[object, ...], kwargs: dict[str, object]) -> TaskScope:
             task_id = self._id(*args, **kwargs) if callable(self._id) else self._id
-            return TaskScope(task_id, attributes=self._attributes)
+            lifecycle = self._lifecycle
+            if lifecycle is not None:
+                lifecycle = Lifecycle(lifecycle.logger, code)
+            return TaskScope(task_id, attributes=self._attributes, lifecycle=lifecycle)
 
         if inspect.iscoroutinefunction(function):
 
@@ -138,6 +170,7 @@ def task(
     id: object,  # noqa: A002 - the field's word, and callers pass it by position
     *,
     attributes: Mapping[str, object] | None = None,
+    lifecycle: bool | logging.Logger = False,
 ) -> TaskScope:
     """Name the job that the enclosed code works for.
 
@@ -151,12 +184,27 @@ def task(
             call's arguments and returns the id.
         attributes: Carried by each record of the scope; nested scopes add to
             them. Their values are copied on entry.
+        lifecycle: Whether to log a record when the job starts and one when it ends,
+            with ``outcome`` and ``duration_seconds``; to the logger
+            ``otel_tasklog.task``, or to the one that is given.
 
     Returns:
         A context manager (``with`` and ``async with``), whose value is the id,
         and a decorator for functions and coroutine functions.
+
+    Raises:
+        ConfigError: *attributes* has a ``task_id``, or *lifecycle* is something else.
     """
-    return TaskScope(id, attributes=attributes)
+    return TaskScope(id, attributes=attributes, lifecycle=_lifecycle(lifecycle))
+
+
+def _lifecycle(wished: object) -> Lifecycle | None:
+    if isinstance(wished, logging.Logger):
+        return Lifecycle(wished)
+    if not isinstance(wished, bool):
+        expected = "True, False or a logging.Logger"
+        raise ConfigError("task(lifecycle)", wished, expected)
+    return Lifecycle(None) if wished else None
 
 
 _NO_SCOPE: Final = Scope(None, None, {}, outer=None, owner=None)

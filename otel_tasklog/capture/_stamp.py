@@ -45,6 +45,8 @@ class Stamp(NamedTuple):
         span: Trace id, span id, trace flags.
         exception: Its fully-qualified type, its text, its stack trace.
         timestamp_ns: When it was logged; None believes the record.
+        message: Its text; None believes the record.
+        whole: What is not in it is not so; otherwise it is as the call saw it.
     """
 
     task_id: str | None = None
@@ -56,16 +58,22 @@ class Stamp(NamedTuple):
     span: tuple[int, int, int] | None = None
     exception: tuple[str, str, str] | None = None
     timestamp_ns: int | None = None
+    message: str | None = None
+    whole: bool = False
 
 
 def unstamped(captured: Captured) -> Captured:
     """Return a captured record as its stamp says it was logged, if it has one."""
-    sequence, timestamp_ns, fields, cell, name, scope, context, error, size = captured
-    value = fields.get(STAMP)
-    # A copy of it may have been made on the way, which is a plain tuple.
-    if not isinstance(value, tuple) or len(value) != len(Stamp._fields):
+    (
+        sequence, timestamp_ns, origin, message, shape, values, special,
+        cell, name, scope, context, error, size,
+    ) = captured  # fmt: skip
+    value: object = special.get(STAMP) if special is not None else None
+    if type(value) is not Stamp:  # pickled and copied it stays one
         return captured
-    stamp = Stamp._make(value)
+    stamp = value
+    if stamp.whole:
+        cell = name = scope = context = None
     if stamp.number is not None:
         cell, name = TaskCell(stamp.number, stamp.parent_number), stamp.name
     if stamp.task_id is not None or stamp.bound:
@@ -86,4 +94,10 @@ def unstamped(captured: Captured) -> Captured:
         error = RenderedException(*stamp.exception)
     if stamp.timestamp_ns is not None:
         timestamp_ns = stamp.timestamp_ns
-    return sequence, timestamp_ns, fields, cell, name, scope, context, error, size
+    # A QueueHandler appends the traceback. What a formatter made of it stays.
+    if stamp.message is not None and str(message).startswith(f"{stamp.message}\n"):
+        message = stamp.message
+    return (
+        sequence, timestamp_ns, origin, message, shape, values, special,
+        cell, name, scope, context, error, size,
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from collections import deque
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from otel_tasklog.capture._record import SEQUENCE, SIZE, Captured
+from otel_tasklog.capture._record import ORIGIN, SEQUENCE, SIZE, Captured
 from otel_tasklog.delivery._counter import Counter
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ __all__ = ["WAKE_RECORDS", "Intake", "Wake"]
 
 WAKE_RECORDS: Final = 512
 """A power of two: the worker is woken once for so many records."""
+
+FOLLOWED_SECONDS: Final = 0.1
+"""While somebody follows, a record waits no longer for others."""
 
 
 class Wake(enum.Enum):
@@ -43,6 +46,7 @@ class Intake:
         size_bytes: How many bytes may wait, by the records' own estimate.
         export_level: Dropping a record below it is no loss for delivery.
         start: Starts the worker; called by the first record of a process.
+        followed: Whether somebody waits for the records to be finished.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Intake:
         size_bytes: int,
         export_level: int,
         start: Callable[[], bool],
+        followed: Callable[[], bool] = bool,
     ) -> None:
         self.waiting: deque[Captured] = deque()
         self.taken: list[Captured] = []
@@ -65,6 +70,7 @@ class Intake:
         self.unseen = Counter()
         self._export_level = export_level
         self._start = start
+        self.followed = followed
         self._relieving = False
 
     def accept(self, captured: Captured) -> None:
@@ -102,12 +108,16 @@ class Intake:
             ):
                 oldest = self.waiting.popleft()
                 self.waiting_bytes -= oldest[SIZE]
-                lost = oldest[2]["levelno"] >= self._export_level
+                lost = oldest[ORIGIN][1] >= self._export_level
                 (self.dropped if lost else self.unseen).add()
         except IndexError:  # another thread took the last one
             return
         finally:
             self._relieving = False
+
+    def delay_seconds(self, longest: float) -> float:
+        """Return for how long a record may wait for others now."""
+        return min(longest, FOLLOWED_SECONDS) if self.followed() else longest
 
     def take(self, limit: int) -> list[Captured]:
         """Take the oldest records. On the worker's thread only.
@@ -134,7 +144,7 @@ class Intake:
     def exportable(self) -> int:
         """Return how many of those that wait are to be delivered."""
         waiting = self.waiting.copy()
-        return sum(each[2]["levelno"] >= self._export_level for each in waiting)
+        return sum(each[ORIGIN][1] >= self._export_level for each in waiting)
 
     def unfinished(self) -> list[Captured]:
         """Return what waits and what is being finished, oldest first. Any thread."""

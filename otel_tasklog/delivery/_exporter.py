@@ -5,19 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    SpanContext,
-    TraceFlags,
-    set_span_in_context,
-)
 
-from otel_tasklog.delivery._decode import decode_request
+from otel_tasklog.delivery._provider import api_records
 from otel_tasklog.delivery._senders import Accepted, Outcome, Rejected, Retry
 
 if TYPE_CHECKING:
@@ -76,29 +69,9 @@ class ExporterSender:
 def _readable(body: bytes) -> list[ReadableLogRecord]:
     attributes, resource = None, Resource({})
     records: list[ReadableLogRecord] = []
-    for decoded in decode_request(body):
-        wire = decoded.record
+    for decoded, record in api_records(body):
         if decoded.resource is not attributes:  # one object for each resource
             attributes, resource = decoded.resource, Resource(decoded.resource)
-        context = None
-        if wire.trace_id:
-            span = SpanContext(
-                int.from_bytes(wire.trace_id, "big"),
-                int.from_bytes(wire.span_id, "big"),
-                is_remote=False,
-                trace_flags=TraceFlags(wire.flags),
-            )
-            context = set_span_in_context(NonRecordingSpan(span), None)
-        record = LogRecord(
-            timestamp=wire.time_unix_nano,
-            observed_timestamp=wire.observed_time_unix_nano,
-            context=context,
-            severity_text=wire.severity_text or None,
-            severity_number=SeverityNumber(wire.severity_number),
-            body=decoded.body,
-            attributes=decoded.attributes,
-            event_name=wire.event_name or None,
-        )
         scope = InstrumentationScope(decoded.scope)
         records.append(ReadableLogRecord(record, resource, scope))
     return records

@@ -11,7 +11,7 @@ from collections import Counter as Tally
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from otel_tasklog.capture._record import ORIGIN, Sealed
+from otel_tasklog.capture._record import ORIGIN, SEQUENCE, Sealed
 from otel_tasklog.delivery._senders import (
     Accepted,
     Misconfigured,
@@ -22,6 +22,8 @@ from otel_tasklog.delivery._senders import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from otel_tasklog.delivery._encode import Encoder
 
 __all__ = ["Batch", "Outbox"]
@@ -75,8 +77,8 @@ class Outbox:
         self._held: deque[Batch] = deque()
         self.in_flight: Batch | None = None
         self.next_number = 0
-        self.records = 0  # in all three: open, held, in flight
-        self.size_bytes = 0
+        self._closed_records = 0  # held or in flight
+        self._closed_bytes = 0
         self._failures = 0
         self._not_before = 0.0
         self._hurry_from = 0.0
@@ -85,35 +87,73 @@ class Outbox:
         self.dropped: Tally[str] = Tally()
         self.last_error: str | None = None
 
-    def add(self, record: Sealed, now: float) -> None:
-        """Encode a record into the open batch; close that when it is full."""
-        encoded = self._encoder.record(record)
-        if self._open_bytes + len(encoded) > self._batch_bytes:
-            self.close_batch()
-        if not self._open_records:
-            self._open_since = now
-        logger = record[ORIGIN][0]
-        if logger in self._open:
-            self._open[logger].append(encoded)
-        else:
-            self._open[logger] = [encoded]
-        self._open_records += 1
-        self._open_bytes += len(encoded)
-        self.records += 1
-        self.size_bytes += len(encoded)
-        if self._open_records >= self._batch_records:
-            self.close_batch()
+    @property
+    def records(self) -> int:
+        """How many are not settled: in the open batch, held, or on their way."""
+        return self._open_records + self._closed_records
+
+    @property
+    def size_bytes(self) -> int:
+        """What they take, encoded."""
+        return self._open_bytes + self._closed_bytes
+
+    def add(self, records: Iterable[Sealed], now: float) -> str | None:
+        """Encode records into the open batch; close that whenever it is full.
+
+        Returns:
+            What was wrong with one that could not be encoded, if any could not: it
+            is dropped and counted, and must not cost the rest.
+        """
+        encode = self._encoder.record
+        fault: str | None = None
+        for record in records:
+            try:
+                encoded = encode(record)
+            except Exception as error:  # noqa: BLE001
+                fault = f"a record could not be encoded: {error!r}"
+                self.dropped["not encodable"] += 1
+                continue
+            if self._open_bytes + len(encoded) > self._batch_bytes:
+                self.close_batch()
+            if not self._open_records:
+                self._open_since = now
+            logger = record[ORIGIN][0]
+            if logger in self._open:
+                self._open[logger].append(encoded)
+            else:
+                self._open[logger] = [encoded]
+            self._open_records += 1
+            self._open_bytes += len(encoded)
+            if self._open_records >= self._batch_records:
+                self.close_batch()
+        return fault
+
+    def refuse(self, records: list[Sealed], theirs: set[int]) -> list[Sealed]:
+        """Count those with these numbers as rejected; return the others.
+
+        They are what the receiver's own work logged.
+        """
+        if not theirs:
+            return records
+        others = [record for record in records if record[SEQUENCE] not in theirs]
+        self.rejected["logged while exporting"] += len(records) - len(others)
+        return others
 
     def close_batch(self) -> None:
         """Make a batch of what is open, if anything is."""
         if not self._open_records:
             return
         body = self._encoder.request(self._open)
-        self.size_bytes += len(body) - self._open_bytes
-        self._held.append(Batch(self.next_number, body, self._open_records))
+        batch = Batch(self.next_number, body, self._open_records)
+        self._held.append(batch)
+        self._count(batch)
         self.next_number += 1
         self._open = {}
         self._open_records = self._open_bytes = 0
+
+    def _count(self, batch: Batch) -> None:
+        self._closed_records += batch.records
+        self._closed_bytes += len(batch.body)
 
     def make_room(self, records: int, size_bytes: int) -> None:
         """Drop the oldest batches that are not on their way, down to the bounds."""
@@ -125,8 +165,8 @@ class Outbox:
         self._forget(batch)
 
     def _forget(self, batch: Batch) -> None:
-        self.records -= batch.records
-        self.size_bytes -= len(batch.body)
+        self._closed_records -= batch.records
+        self._closed_bytes -= len(batch.body)
 
     def give_up(self, reason: str) -> int:
         """Drop everything, also what is on its way; return how many records."""
@@ -231,6 +271,6 @@ class Outbox:
             self.last_error = outcome.message
             return
         for body, records in reversed(halves):
-            self._held.appendleft(Batch(batch.number, body, records))
-            self.records += records
-            self.size_bytes += len(body)
+            half = Batch(batch.number, body, records)
+            self._held.appendleft(half)
+            self._count(half)

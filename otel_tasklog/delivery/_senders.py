@@ -1,55 +1,53 @@
 """How one batch is sent, and everything that can come of it.
 
-A `Sender` has one method. Its answer is one of a closed set:
+A `Sender` has one method. Its answer is one of a closed set, over OTLP/HTTP and over
+OTLP/gRPC alike:
 
-=============== ================================================= ==============
-outcome         when                                              the batch
-=============== ================================================= ==============
-Accepted        2xx with an empty or an OTLP body                 is delivered
-Retry           429, 502, 503, 504, connection errors, time-outs  waits, for ever
-Misconfigured   401, 403, 404, 405, 501, 3xx, a web page, TLS     waits 30 to 60 s
-TooLarge        413, or a 400 whose text says so                  is halved
-Rejected        everything else                                   is refused
-=============== ================================================= ==============
+============= ========================= ========================= ==================
+outcome       HTTP                      gRPC                      the batch
+============= ========================= ========================= ==================
+Accepted      2xx with an empty or an   OK                        is delivered
+              OTLP body
+Retry         429, 502, 503, 504, no    CANCELLED, ABORTED,       waits, for ever
+              connection, time-outs     DEADLINE_EXCEEDED,
+                                        OUT_OF_RANGE, DATA_LOSS,
+                                        UNAVAILABLE; with a
+                                        RetryInfo also
+                                        RESOURCE_EXHAUSTED
+Misconfigured 401, 403, 404, 405, 407,  UNAUTHENTICATED,          waits 30 to 60 s
+              501, 3xx, a web page,     PERMISSION_DENIED,
+              no address, TLS           UNIMPLEMENTED, no
+                                        address, TLS
+TooLarge      413, or a 400 whose       RESOURCE_EXHAUSTED,       is halved
+              text says so              OUT_OF_RANGE or
+                                        INVALID_ARGUMENT whose
+                                        text says so
+Rejected      everything else           everything else           is refused
+============= ========================= ========================= ==================
 
-See https://opentelemetry.io/docs/specs/otlp/#otlphttp-response
+See https://opentelemetry.io/docs/specs/otlp/
 """
 
 from __future__ import annotations
 
 import dataclasses
-import gzip
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from otel_tasklog._config import VERSION
-from otel_tasklog._text import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from urllib3 import BaseHTTPResponse
 
 __all__ = [
+    "MAX_ANSWER_BYTES",
+    "USER_AGENT",
     "Accepted",
-    "HttpSender",
     "Misconfigured",
     "Outcome",
     "Rejected",
     "Retry",
     "Sender",
     "TooLarge",
+    "accepted",
+    "says_too_large",
 ]
-
-HTTP_LOGGERS: Final = (
-    "urllib3",
-    "urllib3.connection",
-    "urllib3.connectionpool",
-    "urllib3.poolmanager",
-    "urllib3.response",
-    "urllib3.util.retry",
-)
-"""Loggers of the HTTP client. `TaskLog` keeps what they say on its own threads
-from every handler, for it would be a line for each batch."""
 
 USER_AGENT: Final = f"otel-tasklog/{VERSION}"
 MAX_ANSWER_BYTES: Final = 4_194_304
@@ -110,126 +108,20 @@ class Sender(Protocol):
         ...
 
 
-class HttpSender:
-    """OTLP/HTTP: one POST a batch over one kept connection.
-
-    Args:
-        endpoint: The full URL.
-        headers: Sent with each request.
-        compress: Whether to gzip the body.
-        timeout_seconds: For connecting, and again for the answer.
-        max_retry_after_seconds: A longer ``Retry-After`` counts as this one.
-    """
-
-    def __init__(
-        self,
-        endpoint: str,
-        *,
-        headers: Mapping[str, str],
-        compress: bool,
-        timeout_seconds: float,
-        max_retry_after_seconds: float,
-    ) -> None:
-        import urllib3
-
-        self._endpoint = endpoint
-        self._compress = compress
-        self._max_retry_after_seconds = max_retry_after_seconds
-        self._headers = urllib3.HTTPHeaderDict({"User-Agent": USER_AGENT})
-        self._headers.update(headers)  # whatever case their names are in
-        self._headers["Content-Type"] = "application/x-protobuf"
-        if compress:
-            self._headers["Content-Encoding"] = "gzip"
-        self._errors = urllib3.exceptions
-        # Retries are the outbox's: urllib3's would block and know no bounds.
-        self._parse_after = urllib3.Retry().parse_retry_after
-        self._pool = urllib3.PoolManager(
-            num_pools=1,
-            maxsize=1,
-            retries=False,
-            timeout=urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds),
-        )
-
-    def send(self, body: bytes) -> Outcome:
-        """POST a batch; see the module's table."""
-        data = gzip.compress(body, 1) if self._compress else body
-        try:
-            response = self._pool.request(
-                "POST",
-                self._endpoint,
-                body=data,
-                headers=self._headers,
-                redirect=False,
-                preload_content=False,
-            )
-            answer = response.read(MAX_ANSWER_BYTES)
-            # Read to its end, it has gone back to the pool; else it is of no use.
-            response.close()
-        except self._errors.SSLError as error:
-            return Misconfigured(
-                f"TLS to {self._endpoint} failed: {error}; is it https, and "
-                "is the certificate's authority trusted here?"
-            )
-        except (self._errors.LocationParseError, self._errors.NameResolutionError) as e:
-            return Misconfigured(f"{self._endpoint} has no reachable host: {e}")
-        except (self._errors.HTTPError, OSError) as error:
-            return Retry(f"{self._endpoint}: {type(error).__name__}: {error}")
-        return self._classify(response, answer)
-
-    def _classify(self, response: BaseHTTPResponse, answer: bytes) -> Outcome:
-        status = response.status
-        # Somebody else's words, on their way to a terminal.
-        text = visible(answer[:200].decode("utf-8", "replace").strip())
-        said = f"{self._endpoint} answered {status} {text}".rstrip()
-        if 200 <= status < 300:
-            return self._accepted(response, answer)
-        if status in {429, 502, 503, 504}:
-            return Retry(said, self._retry_after(response), busy=True)
-        if status == 413 or (
-            status == 400 and any(w in text.lower() for w in _TOO_LARGE_WORDS)
-        ):
-            return TooLarge(said)
-        if status in {401, 403}:
-            return Misconfigured(f"{said}; check the authorization in headers=")
-        kind = response.headers.get("Content-Type", "")
-        if kind.startswith("text/html") or status in {405, 501}:
-            return Misconfigured(f"{said}; that is no OTLP receiver")
-        if status == 404:
-            return Misconfigured(f"{said}; an OTLP/HTTP endpoint ends in /v1/logs")
-        if 300 <= status < 400:
-            target = response.headers.get("Location", "elsewhere")
-            return Misconfigured(f"{said}; it redirects to {target}: use that endpoint")
-        return Rejected(f"http {status}", said)
-
-    def _accepted(self, response: BaseHTTPResponse, answer: bytes) -> Outcome:
-        kind = response.headers.get("Content-Type", "")
-        if kind.startswith("text/html"):
-            return Misconfigured(
-                f"{self._endpoint} answered {response.status} with a web page; "
-                "that is no OTLP receiver"
-            )
-        if answer and "protobuf" in kind:
-            from otel_tasklog.delivery._decode import (
-                partial_success,
-            )
-
-            try:
-                return Accepted(*partial_success(answer))
-            except ValueError:
-                return Accepted()
+def accepted(answer: bytes) -> Accepted:
+    """Return the outcome for the OTLP body of an answer that says yes."""
+    if not answer:  # the usual one, for which nothing needs to be imported
         return Accepted()
+    from otel_tasklog.delivery._decode import (
+        partial_success,
+    )
 
-    def _retry_after(self, response: BaseHTTPResponse) -> float | None:
-        header = response.headers.get("Retry-After")
-        if header is None:
-            return None
-        try:
-            seconds = self._parse_after(header)
-        except self._errors.InvalidHeader:
-            return None
-        # An answer of 0, for ever, must not become a storm: back off as usual.
-        return min(seconds, self._max_retry_after_seconds) if seconds > 0 else None
+    try:
+        return Accepted(*partial_success(answer))
+    except ValueError:
+        return Accepted()  # it is taken, whatever else is wrong with who says so
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._pool.clear()
+
+def says_too_large(text: str) -> bool:
+    """Return whether a receiver's words mean the size of the batch."""
+    return any(words in text.lower() for words in _TOO_LARGE_WORDS)

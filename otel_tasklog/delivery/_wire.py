@@ -34,38 +34,43 @@ REMEMBERED: Final = 8_192
 """Keys, and what else repeats, whose bytes are kept; of more, it starts anew."""
 
 INT64: Final = 1 << 63
-_ONE_BYTE: Final = tuple(bytes((n,)) for n in range(128))
 double: Final = struct.Struct("<d").pack
 
 
-class _Pairs(dict[int, bytes]):
-    """Two bytes for each 14 bits of a varint, made when first asked for."""
-
-    def __init__(self, *, last: bool) -> None:
-        super().__init__()
-        self._high = 0 if last else 0x80
+class _LastBits(dict[int, bytes]):
+    """The end of a varint: its highest bits, up to 14, made when first asked for."""
 
     def __missing__(self, bits: int) -> bytes:
-        pair = bytes((bits & 0x7F | 0x80, bits >> 7 | self._high))
-        self[bits] = pair
+        whole = (bits & 0x7F | 0x80, bits >> 7) if bits >= 0x80 else (bits,)
+        self[bits] = end = bytes(whole)
+        return end
+
+
+class _MoreBits(dict[int, bytes]):
+    """Two bytes of a varint that goes on, by their 14 bits."""
+
+    def __missing__(self, bits: int) -> bytes:
+        self[bits] = pair = bytes((bits & 0x7F | 0x80, bits >> 7 | 0x80))
         return pair
 
 
-_last_pairs: Final = _Pairs(last=True)
-_more_pairs: Final = _Pairs(last=False)
+_last: Final = _LastBits()
+_more: Final = _MoreBits()
 
 
 def varint(number: int) -> bytes:
     """Encode a number that is not negative."""
-    if number < 0x80:
-        return _ONE_BYTE[number]
     if number < 0x4000:
-        return _last_pairs[number]
-    out = b""
-    while number >= 0x4000:
-        out += _more_pairs[number & 0x3FFF]
-        number >>= 14
-    return out + (_ONE_BYTE[number] if number < 0x80 else _last_pairs[number])
+        return _last[number]
+    start = _more[number & 0x3FFF]
+    number >>= 14
+    if number < 0x4000:
+        return start + _last[number]
+    start += _more[number & 0x3FFF]
+    number >>= 14
+    if number < 0x4000:
+        return start + _last[number]
+    return start + _more[number & 0x3FFF] + varint(number >> 14)
 
 
 def field(tag: bytes, payload: bytes) -> bytes:
@@ -162,6 +167,14 @@ class Key(Prefixes):
 
     def _make(self, length: int) -> bytes:
         return self._before(b"\x0a" + varint(length), length)
+
+    def whole(self, value: Value) -> bytes:
+        """Return the whole attribute; of a float or bool quicker than of others."""
+        if type(value) is float:
+            return self.double + double(value)
+        if type(value) is bool:
+            return self.booleans[value]
+        return self.attribute(value)
 
     def attribute(self, value: Value) -> bytes:
         """Return the whole attribute, whatever its value is."""

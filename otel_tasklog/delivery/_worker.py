@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from otel_tasklog.delivery._outbox import Batch, Outbox
     from otel_tasklog.delivery._senders import Outcome
 
-__all__ = ["Clock", "Flush", "MonotonicClock", "Stop", "Worker"]
+__all__ = ["Clock", "Errand", "Flush", "MonotonicClock", "Stop", "Worker"]
 
-SLICE_RECORDS: Final = 64
+SLICE_RECORDS: Final = 128
 """So many records are finished before the event loop's thread gets its turn."""
 
 TURN_RECORDS: Final = 512
 """At most so many before the sender's answers are looked at."""
 
-BEHIND_RECORDS: Final = 8_192
+BEHIND_RECORDS: Final = 1_024
 """With more waiting, the loggers get their turn only once in TURN_RECORDS: one
 after each slice would let them win for ever."""
 
@@ -76,6 +76,17 @@ class Flush:
         self.before = 0  # all batches numbered lower
         self.dropped: int | None = None  # how many had been given up before
         self.left = 0  # how many that waited at its time still wait
+
+
+class Errand:
+    """Something to be done soon on the worker's thread, outside of its lock.
+
+    Args:
+        run: Does it; what it raises is lost.
+    """
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self.run = run
 
 
 class Stop:
@@ -142,7 +153,9 @@ class Worker:
             self._note(message, now)
             if self._take_at is not None and now >= self._take_at:
                 self._take_at = None
-                self._take(now, close=message is not Wake.MANY, limit=TURN_RECORDS)
+                early = message is Wake.MANY or self._intake.followed()
+                close = not early or self._stop is not None
+                self._take(now, close=close, limit=TURN_RECORDS)
                 if (
                     len(self._intake.waiting) >= WAKE_RECORDS
                     or self._untaken
@@ -173,7 +186,7 @@ class Worker:
         outbox = self._outbox
         match message:
             case Wake.FIRST:
-                due = now + self._delay_seconds
+                due = now + self._intake.delay_seconds(self._delay_seconds)
                 self._take_at = due if self._take_at is None else self._take_at
             case Wake.MANY:
                 self._intake.hurried = False
@@ -186,6 +199,8 @@ class Worker:
                 self._take_at = now
                 if outbox is not None:
                     outbox.hurry()
+            case Errand():
+                self._to_say.append(message.run)
             case Stop():
                 self._stop = message
                 self._take_at = now
@@ -304,7 +319,7 @@ class Worker:
     def _wait_seconds(self, now: float) -> float:
         """Return how long nothing is due; park if that is until a record comes."""
         if self._intake.waiting and self._take_at is None:
-            self._take_at = now + self._delay_seconds
+            self._take_at = now + self._intake.delay_seconds(self._delay_seconds)
         # At most so long: a signal handler that raises may cost a log call its
         # wake-up, and a queue takes no wait of years.
         due = [LONGEST_WAIT_SECONDS]
@@ -320,8 +335,9 @@ class Worker:
             # A record may have come before the flag was up, and told nobody.
             if self._intake.waiting:
                 self._intake.parked = False
-                self._take_at = now + self._delay_seconds
-                due.append(self._delay_seconds)
+                delay = self._intake.delay_seconds(self._delay_seconds)
+                self._take_at = now + delay
+                due.append(delay)
         return min(due)
 
     def report(self, cause: str, text: str) -> None:

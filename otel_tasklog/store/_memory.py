@@ -99,28 +99,32 @@ class Ring:
         self.kept_bytes = 0
         self.evicted = 0
 
-    def keep(self, batch: Iterable[Sealed], sizes: Iterable[int]) -> None:
+    def keep(self, batch: Sequence[Sealed], sizes: Sequence[int]) -> None:
         """Add finished records. On the worker's thread only."""
         by_task = self._by_task
-        for record, size in zip(batch, sizes, strict=True):
-            chunk = self._chunks[-1] if self._chunks else None
-            if chunk is None or len(chunk.records) >= CHUNK_RECORDS:
-                chunk = _Chunk()
-                self._chunks.append(chunk)
-            chunk.sizes.append(size)
-            level = record[ORIGIN][1]
-            if level > chunk.highest:  # noqa: PLR1730 - max() costs twice that
-                chunk.highest = level
-            chunk.records.append(record)
+        for record in batch:
             task_id = record[WHO][0]
             if task_id in by_task:
                 by_task[task_id].append(record)
             else:
                 by_task[task_id] = [record]
-            if level >= NOTABLE:
-                self._notable.append(record)
-            self.kept += 1
-            self.kept_bytes += size
+        levels = [record[ORIGIN][1] for record in batch]
+        highest = max(levels, default=0)
+        if highest >= NOTABLE:
+            self._notable += [r for r in batch if r[ORIGIN][1] >= NOTABLE]
+        start = 0
+        while start < len(batch):
+            if not self._chunks or len(self._chunks[-1].records) >= CHUNK_RECORDS:
+                self._chunks.append(_Chunk())
+            chunk = self._chunks[-1]
+            end = start + CHUNK_RECORDS - len(chunk.records)
+            # Before the records: a reader skips the chunk by it.
+            chunk.highest = max(chunk.highest, highest)
+            chunk.sizes.extend(sizes[start:end])
+            chunk.records += batch[start:end]
+            start = end
+        self.kept += len(batch)
+        self.kept_bytes += sum(sizes)
         while self.kept > self.max_records or self.kept_bytes > self._max_bytes:
             self._evict()
 

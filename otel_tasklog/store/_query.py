@@ -28,18 +28,19 @@ from otel_tasklog.capture._record import (
     Sealed,
     Who,
 )
+from otel_tasklog.capture._values import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Filters", "Moment", "Query"]
+__all__ = ["Conditions", "Filters", "Moment", "Query"]
 
 Moment: TypeAlias = datetime.datetime | datetime.timedelta | float
 """An aware datetime, or a duration back from now (a timedelta, or seconds)."""
 
 
-class Filters(TypedDict, total=False):
-    """The keywords of `TaskLog.query`; `Query` says what each means."""
+class Conditions(TypedDict, total=False):
+    """The keywords of `TaskLog.follow`; `Query` says what each means."""
 
     task_id: object
     run_id: object
@@ -50,8 +51,13 @@ class Filters(TypedDict, total=False):
     trace_id: str | None
     asyncio_task: int | None
     since: Moment | None
-    until: Moment | None
     attributes: Mapping[str, object] | None
+
+
+class Filters(Conditions, total=False):
+    """The keywords of `TaskLog.query`; `Query` says what each means."""
+
+    until: Moment | None
     limit: int | None
     newest_first: bool
 
@@ -202,12 +208,14 @@ def _in_trace(trace_id: str) -> Callable[[Sealed], bool]:
 
 
 def _has(name: str, value: object) -> Callable[[Sealed], bool]:
-    text = str(value)
+    # As it would have been logged: a list as a tuple, an Enum member as its name.
+    # So no code of the application runs where a follower's filters do.
+    logged, text = snapshot(value), str(value)
 
     def test(record: Sealed) -> bool:
         if name not in record[KEYS]:
             return False
         found: Any = record[VALUES][record[KEYS].index(name)]
-        return bool(found == value) or str(found) == text
+        return bool(found == logged) or str(found) == text
 
     return test

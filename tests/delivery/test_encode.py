@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -22,6 +22,7 @@ from opentelemetry.trace import (
     TraceFlags,
     set_span_in_context,
 )
+from otlp_records import RecordMaker
 
 from otel_tasklog.capture._record import NO_REST, Sealed
 from otel_tasklog.capture._resolve import severity_number
@@ -62,8 +63,12 @@ def wire_records(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def ours(records: list[dict[str, Any]], resource: dict[str, Any]) -> bytes:
-    encoder = Encoder(resource, include=())
+def ours(
+    records: list[dict[str, Any]],
+    resource: dict[str, Any],
+    encoder: Encoder | None = None,
+) -> bytes:
+    encoder = encoder or Encoder(resource, include=())
     scopes: dict[str, list[bytes]] = {}
     for number, each in enumerate(records):
         scopes.setdefault(each["scope"], []).append(
@@ -74,25 +79,33 @@ def ours(records: list[dict[str, Any]], resource: dict[str, Any]) -> bytes:
 
 def _sealed(number: int, each: dict[str, Any]) -> Sealed:
     span = each["span"]
+    path, line, function, thread_id, thread_name, process_id = each.get(
+        "where", ("p", 1, "f", 1, "t", 1)
+    )
     return (
         number,
         each["timestamp"],
-        (each["scope"], 20, each["severity"], each["text"], "p", 1, "f", 1, "t", 1),
-        (None, None, None, None, None),
+        (
+            each["scope"], 20, each["severity"], each["text"],
+            path, line, function, thread_id, thread_name, process_id,
+        ),
+        each.get("who", (None, None, None, None, None)),
         (span[0].to_bytes(16, "big"), span[1].to_bytes(8, "big"), span[2])
         if span
         else None,
-        each["body"],
-        None,
+        each["body"] if isinstance(each["body"], str) else str(each["body"]),
+        None if isinstance(each["body"], str) else each["body"],
         tuple(each["attributes"]),
         tuple(each["attributes"].values()),
-        NO_REST,
-    )
+        each.get("rest", NO_REST),
+    )  # fmt: skip
 
 
-def official(records: list[dict[str, Any]], resource: dict[str, Any]) -> bytes:
+def official(
+    records: list[dict[str, Any]], resource: dict[str, Any], schema_url: str = ""
+) -> bytes:
     readable = []
-    shared = Resource(resource)
+    shared = Resource(resource, schema_url)
     for each in records:
         context = None
         if each["span"]:
@@ -108,7 +121,8 @@ def official(records: list[dict[str, Any]], resource: dict[str, Any]) -> bytes:
             severity_text=each["text"],
             severity_number=SeverityNumber(each["severity"]),
             body=each["body"],
-            attributes=each["attributes"],
+            attributes={**each["attributes"], **_named(each)},
+            event_name=each.get("rest", NO_REST)[0],
         )
         scope = InstrumentationScope(each["scope"])
         readable.append(ReadableLogRecord(record, shared, scope))
@@ -116,10 +130,98 @@ def official(records: list[dict[str, Any]], resource: dict[str, Any]) -> bytes:
     return encoded
 
 
+NAMES: Final = {
+    "who": (
+        "task_id", "task_parent_id",
+        "asyncio.task.id", "asyncio.task.name", "asyncio.task.parent_id",
+    ),
+    "where": (
+        "code.file.path", "code.line.number", "code.function.name",
+        "thread.id", "thread.name", "process.pid",
+    ),
+    "rest": (
+        "", "exception.type", "exception.message", "exception.stacktrace",
+        "code.stacktrace",
+    ),
+}  # fmt: skip
+"""What the parts of a record are called on the wire, in the order of its fields."""
+WRITTEN: Final = (
+    *NAMES["who"], "code.file.path", "code.function.name", "code.line.number",
+    "thread.id", "thread.name", "process.pid", *NAMES["rest"][1:],
+)  # fmt: skip
+"""The same in the order in which they are written."""
+
+
+SAID_IF_KNOWN: Final = frozenset(
+    {"code.file.path", "code.function.name", "code.line.number", "exception.stacktrace"}
+)
+
+
+def _named(each: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes that ours makes of the other parts of a record."""
+    parts = {
+        name: value
+        for part, names in NAMES.items()
+        for name, value in zip(names, each.get(part, ()), strict=False)
+    }
+    return {
+        name: parts[name]
+        for name in WRITTEN
+        if parts.get(name) is not None and (parts[name] or name not in SAID_IF_KNOWN)
+    }
+
+
 @given(records=st.lists(wire_records(), min_size=1, max_size=6))
 def test_our_bytes_are_the_official_encoders(records: list[dict[str, Any]]) -> None:
     resource = {"service.name": "shop", "n": 1}
     assert ours(records, resource) == official(records, resource)
+
+
+BATCHES: Final = 2_000
+
+
+class Application(NamedTuple):
+    """A process that logs: its resource, and one encoder for all its batches."""
+
+    resource: dict[str, Any]
+    schema_url: str
+    encoder: Encoder
+
+
+def _application(attributes: int, schema_url: str) -> Application:
+    names = ("service.name", "host", "n", "share", "on", "list")
+    values = ("shöp", "", -7, 0.25, True, ("a", "b"))
+    resource: dict[str, Any] = dict(zip(names[:attributes], values, strict=False))
+    include = ("asyncio", "code", "thread", "process")
+    encoder = Encoder(resource, schema_url=schema_url, include=include)
+    return Application(resource, schema_url, encoder)
+
+
+def test_thousands_of_batches_are_byte_for_byte_the_official_encoders() -> None:
+    """Beside the test above: whole batches of many scopes, in quantity.
+
+    The encoder stays the same over many batches, as it does in a process, so that
+    what it remembers from one is used in the next.
+    """
+    applications = [
+        _application(attributes, schema_url)
+        for attributes in (0, 1, 6)
+        for schema_url in ("", "https://opentelemetry.io/schemas/1.27.0")
+    ]
+    identical = records = 0
+    scopes = set()
+    for seed in range(BATCHES):
+        maker = RecordMaker(seed)
+        resource, schema_url, encoder = maker.random.choice(applications)
+        batch = [maker.record() for _ in range(maker.random.randrange(1, 25))]
+        expected = official(batch, resource, schema_url)
+        assert ours(batch, resource, encoder) == expected, f"seed {seed}"
+        identical += 1
+        records += len(batch)
+        scopes.add(len({each["scope"] for each in batch}))
+    assert identical == BATCHES == 2_000
+    assert records > 10 * BATCHES
+    assert max(scopes) > 10
 
 
 @pytest.mark.parametrize(

@@ -44,10 +44,10 @@ def bodies(batch: Batch | None) -> list[int]:
 def test_a_batch_closes_by_records_bytes_and_age() -> None:
     box = outbox(batch_bytes=300)
     for number in range(5):
-        box.add(sealed(number), 0.0)
+        box.add([sealed(number)], 0.0)
     assert bodies(box.next_batch(0.0)) == [0, 1, 2, 3]
     box.settle(Accepted(), 0.0)
-    box.add(sealed(5, size=250), 0.0)
+    box.add([sealed(5, size=250)], 0.0)
     assert bodies(box.next_batch(0.0)) == [4]
     box.settle(Accepted(), 0.0)
     assert box.next_batch(0.9) is None
@@ -61,7 +61,7 @@ def test_a_batch_closes_by_records_bytes_and_age() -> None:
 def test_one_batch_is_on_its_way_at_a_time_and_order_holds() -> None:
     box = outbox(batch_records=1)
     for number in range(3):
-        box.add(sealed(number), 0.0)
+        box.add([sealed(number)], 0.0)
     seen = []
     while batch := box.next_batch(0.0):
         assert box.next_batch(0.0) is None
@@ -72,7 +72,7 @@ def test_one_batch_is_on_its_way_at_a_time_and_order_holds() -> None:
 
 def test_a_retry_waits_longer_each_time_up_to_half_a_minute() -> None:
     box = outbox(batch_records=1)
-    box.add(sealed(0), 0.0)
+    box.add([sealed(0)], 0.0)
     now, waits = 0.0, []
     for _ in range(12):
         assert bodies(box.next_batch(now)) == [0]
@@ -89,7 +89,7 @@ def test_a_retry_waits_longer_each_time_up_to_half_a_minute() -> None:
 
 def test_hurry_tries_at_once_but_never_in_a_storm() -> None:
     box = outbox(batch_records=1)
-    box.add(sealed(0), 0.0)
+    box.add([sealed(0)], 0.0)
     for _ in range(8):
         assert box.next_batch(1_000.0)
         box.settle(Retry("refused"), 0.0)
@@ -100,7 +100,7 @@ def test_hurry_tries_at_once_but_never_in_a_storm() -> None:
 
 def test_hurry_respects_what_the_receiver_asked_for() -> None:
     box = outbox(batch_records=1)
-    box.add(sealed(0), 0.0)
+    box.add([sealed(0)], 0.0)
     assert box.next_batch(0.0)
     box.settle(Retry("429", after_seconds=40.0, busy=True), 0.0)
     box.hurry()
@@ -110,7 +110,7 @@ def test_hurry_respects_what_the_receiver_asked_for() -> None:
 
 def test_what_is_misconfigured_is_kept_and_tried_twice_a_minute() -> None:
     box = outbox(batch_records=1)
-    box.add(sealed(0), 0.0)
+    box.add([sealed(0)], 0.0)
     assert box.next_batch(0.0)
     box.settle(Misconfigured("401"), 0.0)
     wait = box.wait_seconds(0.0)
@@ -123,7 +123,7 @@ def test_what_is_misconfigured_is_kept_and_tried_twice_a_minute() -> None:
 def test_what_is_rejected_is_counted_and_not_tried_again() -> None:
     box = outbox(batch_records=2)
     for number in range(4):
-        box.add(sealed(number), 0.0)
+        box.add([sealed(number)], 0.0)
     assert box.next_batch(0.0)
     box.settle(Rejected("http 400", "bad"), 0.0)
     assert bodies(box.next_batch(0.0)) == [2, 3]
@@ -133,7 +133,7 @@ def test_what_is_rejected_is_counted_and_not_tried_again() -> None:
 def test_a_partial_success_counts_both_sides() -> None:
     box = outbox(batch_records=4)
     for number in range(4):
-        box.add(sealed(number), 0.0)
+        box.add([sealed(number)], 0.0)
     assert box.next_batch(0.0)
     box.settle(Accepted(3, "too old"), 0.0)
     assert (box.delivered, dict(box.rejected)) == (1, {"partial success": 3})
@@ -143,7 +143,7 @@ def test_a_partial_success_counts_both_sides() -> None:
 def test_too_large_a_batch_is_halved_down_to_single_records() -> None:
     box = outbox(batch_records=4)
     for number in range(4):
-        box.add(sealed(number), 0.0)
+        box.add([sealed(number)], 0.0)
     delivered = []
     while batch := box.next_batch(0.0):
         numbers = bodies(batch)
@@ -161,7 +161,7 @@ def test_a_large_batch_that_is_busy_three_times_alike_is_halved() -> None:
     """Loki answers so for ever to a push that no attempt can make it take."""
     box = outbox(batch_records=4, batch_bytes=10**7)
     for number in range(4):
-        box.add(sealed(number, size=100_000), 0.0)
+        box.add([sealed(number, size=100_000)], 0.0)
     now = 0.0
     for _ in range(3):
         assert len(bodies(box.next_batch(now))) == 4
@@ -173,7 +173,7 @@ def test_a_large_batch_that_is_busy_three_times_alike_is_halved() -> None:
 def test_a_small_batch_that_is_busy_is_only_repeated() -> None:
     box = outbox(batch_records=4)
     for number in range(4):
-        box.add(sealed(number), 0.0)
+        box.add([sealed(number)], 0.0)
     for attempt in range(10):
         assert len(bodies(box.next_batch(attempt * 1_000.0))) == 4
         box.settle(Retry("503", busy=True), attempt * 1_000.0)
@@ -182,7 +182,7 @@ def test_a_small_batch_that_is_busy_is_only_repeated() -> None:
 def test_the_oldest_that_is_not_on_its_way_goes_first() -> None:
     box = outbox(batch_records=1)
     for number in range(5):
-        box.add(sealed(number), 0.0)
+        box.add([sealed(number)], 0.0)
     assert bodies(box.next_batch(0.0)) == [0]
     box.make_room(3, 10**6)
     assert dict(box.dropped) == {"buffer_full": 2}
@@ -204,7 +204,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 8))
     def add(self, count: int) -> None:
         for _ in range(count):
-            self.box.add(sealed(self.added), self.now)
+            self.box.add([sealed(self.added)], self.now)
             self.added += 1
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 70.0]))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import http.server
 import logging
 import socket
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,12 +15,13 @@ from opentelemetry.sdk._logs.export import (
     LogRecordExporter,
     LogRecordExportResult,
 )
+from otlp_peers import HttpPeer
 
 import otel_tasklog
 from otel_tasklog import Config, TaskLog
+from otel_tasklog.delivery._http import HttpSender
 from otel_tasklog.delivery._senders import (
     Accepted,
-    HttpSender,
     Misconfigured,
     Rejected,
     Retry,
@@ -39,59 +37,14 @@ if TYPE_CHECKING:
     from otel_tasklog.delivery._decode import DecodedRecord
 
 
-class Peer(http.server.ThreadingHTTPServer):
-    """Answers each POST with what the test says, and keeps what it was sent."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.answer: tuple[int, dict[str, str], bytes] = (200, {}, b"")
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        super().__init__(("127.0.0.1", 0), Answering)
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1/logs"
-
-
-class Answering(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Peer  # type: ignore[mutable-override]
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append((self.path, dict(self.headers), body))
-        status, headers, answer = self.server.answer
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
-def peer() -> Iterator[Peer]:
-    server = Peer()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def peer() -> Iterator[HttpPeer]:
+    with HttpPeer() as peer:
+        yield peer
 
 
 def sender(endpoint: str, **settings: Any) -> HttpSender:
-    return HttpSender(
-        endpoint,
-        headers=settings.get("headers", {}),
-        compress=settings.get("compress", False),
-        timeout_seconds=settings.get("timeout_seconds", 5.0),
-        max_retry_after_seconds=300.0,
-    )
+    return HttpSender(Config(endpoint=endpoint, **settings))
 
 
 PARTIAL = ExportLogsServiceResponse()
@@ -120,6 +73,7 @@ PROTOBUF = {"Content-Type": "application/x-protobuf"}
         ((401, {}, b""), Misconfigured),
         ((403, {}, b""), Misconfigured),
         ((404, {}, b""), Misconfigured),
+        ((407, {}, b""), Misconfigured),
         ((301, {"Location": "http://other/v1/logs"}, b""), Misconfigured),
         ((422, {}, b""), Rejected),
         ((500, {}, b"oops"), Rejected),
@@ -130,7 +84,7 @@ PROTOBUF = {"Content-Type": "application/x-protobuf"}
     ids=str,
 )
 def test_every_answer_has_one_outcome(
-    peer: Peer, answer: tuple[int, dict[str, str], bytes], expected: Any
+    peer: HttpPeer, answer: tuple[int, dict[str, str], bytes], expected: Any
 ) -> None:
     peer.answer = answer
     outcome = sender(peer.endpoint).send(b"body")
@@ -147,7 +101,7 @@ def test_every_answer_has_one_outcome(
     [("3", 3.0), ("0", None), ("-5", None), ("100000", 300.0), ("soon", None)],
 )
 def test_retry_after_is_honoured_within_reason(
-    peer: Peer, header: str, seconds: float | None
+    peer: HttpPeer, header: str, seconds: float | None
 ) -> None:
     peer.answer = (429, {"Retry-After": header}, b"")
     outcome = sender(peer.endpoint).send(b"body")
@@ -155,7 +109,7 @@ def test_retry_after_is_honoured_within_reason(
     assert outcome.after_seconds == seconds
 
 
-def test_a_retry_after_may_be_a_date(peer: Peer) -> None:
+def test_a_retry_after_may_be_a_date(peer: HttpPeer) -> None:
     peer.answer = (503, {"Retry-After": "Fri, 31 Dec 2999 23:59:59 GMT"}, b"")
     outcome = sender(peer.endpoint).send(b"body")
     assert isinstance(outcome, Retry)
@@ -175,22 +129,22 @@ def test_a_peer_that_never_answers_is_a_retry_in_time() -> None:
         assert isinstance(sender(endpoint, timeout_seconds=0.05).send(b"x"), Retry)
 
 
-def test_tls_to_a_plain_port_names_the_mistake(peer: Peer) -> None:
+def test_tls_to_a_plain_port_names_the_mistake(peer: HttpPeer) -> None:
     endpoint = peer.endpoint.replace("http:", "https:")
     outcome = sender(endpoint).send(b"x")
     assert isinstance(outcome, Misconfigured)
     assert "is it https" in outcome.message
 
 
-def test_headers_and_compression_reach_the_peer(peer: Peer) -> None:
-    both = sender(peer.endpoint, headers={"x-token": "t"}, compress=True)
+def test_headers_and_compression_reach_the_peer(peer: HttpPeer) -> None:
+    both = sender(peer.endpoint, headers={"x-token": "t"}, compression="gzip")
     assert both.send(b"body") == both.send(b"body") == Accepted()
     path, headers, body = peer.requests[0]
     assert path == "/v1/logs"
     assert headers["x-token"] == "t"
-    assert headers["Content-Type"] == "application/x-protobuf"
-    assert headers["Content-Encoding"] == "gzip"
-    assert gzip.decompress(body) == b"body"
+    assert headers["content-type"] == "application/x-protobuf"
+    assert headers["content-encoding"] == "gzip"
+    assert body == b"body"
 
 
 def test_records_arrive_whole_at_the_receiver() -> None:

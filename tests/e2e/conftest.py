@@ -87,8 +87,8 @@ def listens(port: int) -> bool:
 
 
 @pytest.fixture
-def rotel(receiver: ReceiverProcess, tmp_path: Path) -> Iterator[str]:
-    """A collector nobody here wrote, forwarding to the receiver; its endpoint."""
+def rotel(receiver: ReceiverProcess, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A collector nobody here wrote, forwarding to the receiver; where, by protocol."""
     module = pytest.importorskip(
         "rotel", reason="rotel is not installed; to enable: pip install -e '.[test]'"
     )
@@ -118,12 +118,15 @@ def rotel(receiver: ReceiverProcess, tmp_path: Path) -> Iterator[str]:
         )  # fmt: skip
     started = threading.Event()
     for _ in range(500):
-        if listens(port):
+        if listens(port) and listens(grpc_port):
             break
         started.wait(0.02)
     else:
         pytest.fail(f"rotel did not start: {(tmp_path / 'rotel.log').read_text()}")
-    yield f"http://127.0.0.1:{port}"
+    yield {
+        "http/protobuf": f"http://127.0.0.1:{port}",
+        "grpc": f"http://127.0.0.1:{grpc_port}",
+    }
     process.terminate()
     process.wait(10)
 

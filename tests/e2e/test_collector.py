@@ -69,14 +69,16 @@ class Producer:
                 await asyncio.create_task(self._child(job), name=f"child of {job}")
 
 
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 def test_20_000_records_of_200_tasks_arrive_once_with_all_that_they_are(
-    rotel: str, receiver: ReceiverProcess
+    rotel: dict[str, str], receiver: ReceiverProcess, protocol: str
 ) -> None:
     producer = Producer()
 
     async def main() -> otel_tasklog.Stats:
         async with otel_tasklog.install(
-            endpoint=rotel,
+            endpoint=rotel[protocol],
+            protocol=protocol,
             service_name="e2e",
             loggers=[log],
             schedule_delay_seconds=0.1,

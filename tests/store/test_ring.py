@@ -234,7 +234,7 @@ def test_logging_from_within_a_query_works(harness: Harness) -> None:
         harness.log.info("x")
     found = harness.tasklog.query(task_id=Loud(), attributes={"missing": Loud()})
     assert found == []
-    assert len(harness.tasklog.query(text="asked for my text")) == 2
+    assert len(harness.tasklog.query(text="asked for my text")) >= 2
 
 
 def test_a_kept_record_tells_all_of_itself(harness: Harness) -> None:

@@ -1,8 +1,8 @@
 """Where the time of a log call goes: the stages of ours, one after the other.
 
-In place: the same bursts through handlers that stop after a stage, interleaved;
-each number is what the stage adds to the one before. Alone: single steps on one
-record, in a loop, which is warmer than life, so they add up to less.
+In place: the same bursts through a handler whose records stop after a stage,
+interleaved; each number is what the stage adds to the one before. Alone: what the
+capture asks Python for, on one record, in a loop, which is warmer than life.
 """
 
 from __future__ import annotations
@@ -11,62 +11,41 @@ import itertools
 import logging
 import time
 import timeit
-from asyncio import (
-    _get_running_loop,
-    current_task,
-)
+from asyncio import current_task
 from collections import deque
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import get_current
+from pipelines import Pipeline, logger_of
 from rounds import medians
 
-from otel_tasklog.capture._handler import TaskLogHandler
-from otel_tasklog.capture._port import Port
-from otel_tasklog.capture._tasks import current_scope
+from otel_tasklog import Config, TaskLog
 from otel_tasklog.delivery._buffer import Intake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipelines import Pipeline
+    from rounds import Scale
 
     from otel_tasklog.capture._record import Captured
 
 __all__ = ["breakdown"]
 
-ALONE = 50_000
-BURSTS, CALLS = 4, 500  # as the whole calls are measured
+CALLS = 250
 
 
-class _OnlyHandles(TaskLogHandler):
-    """Stops before anything is captured."""
-
-    def _capture(self, record: logging.LogRecord, port: Port) -> Captured:
-        return _NOTHING
-
-
-_NOTHING: Captured = (0, 0, {}, None, None, None, None, None, 0)
-
-
-def _logger(
-    name: str, handler: TaskLogHandler, accept: Callable[[Captured], None]
-) -> logging.Logger:
-    port = Port(lambda: None)
-    port.accept = accept
-    port.next_sequence = itertools.count().__next__
-    handler.connect(port)
-    log = logging.getLogger(f"benchmark.{name}")
-    log.propagate = False
-    log.setLevel(logging.INFO)
-    log.handlers[:] = [handler]
-    return log
+def _stopped(name: str, accept: Callable[[Captured], None]) -> logging.Logger:
+    """Return a logger whose records are captured, then handed over to *accept*."""
+    tasklog = TaskLog(Config(exporter=None))
+    tasklog.port.accept = accept
+    return logger_of(name, tasklog.handler)
 
 
 def _in_place(
-    lines: dict[str, Pipeline],
+    floor: Pipeline,
+    ours: Pipeline,
     burst: Callable[[logging.Logger, int], None],
-    rounds: int,
+    scale: Scale,
 ) -> list[str]:
     kept: deque[Captured] = deque()
     intake = Intake(
@@ -74,19 +53,16 @@ def _in_place(
     )
     intake.parked = False
     loggers = {
-        "the call itself (floor)": lines["floor"].log,
-        "handle: filters, own threads": _logger("1", _OnlyHandles(), lambda _: None),
-        "capture": _logger("2", TaskLogHandler(), lambda _: None),
-        "keeping it: memory, its collector": _logger(
-            "3", TaskLogHandler(), kept.append
-        ),
-        "accept: sizes, bounds, wake-up": _logger("4", TaskLogHandler(), intake.accept),
-        "a worker beside it": lines["ours"].log,
+        "the call itself (floor)": floor.log,
+        "capture": _stopped("captured", lambda _: None),
+        "keeping it: memory, its collector": _stopped("kept", kept.append),
+        "accept: sizes, bounds, wake-up": _stopped("accepted", intake.accept),
+        "a worker beside it": ours.log,
     }
 
     def timed(log: logging.Logger) -> float:
         spent = 0.0
-        for _ in range(BURSTS):
+        for _ in range(bursts):
             before = time.thread_time()
             burst(log, CALLS)
             spent += time.thread_time() - before
@@ -95,58 +71,57 @@ def _in_place(
             intake.waiting_bytes = 0
             while not intake.inbox.empty():
                 intake.inbox.get()
-            lines["ours"].settle()
-        return spent / CALLS / BURSTS * 1e6
+            ours.settle()
+        return spent / CALLS / bursts * 1e6
 
+    rounds, bursts = scale.pick((1, 1), (9, 8), (31, 16))
     variants = {name: lambda log=log: timed(log) for name, log in loggers.items()}
-    found = list(medians(variants, 2 * rounds).items())
-    return [f"  {found[0][1]:6.2f} us  {found[0][0]}"] + [
-        f"  {after - before:+6.2f} us  {name}"
+    found = list(medians(variants, rounds, collect=False).items())
+    return [f"{found[0][1]:6.2f} us  {found[0][0]}"] + [
+        f"{after - before:+6.2f} us  {name}"
         for (_, before), (name, after) in itertools.pairwise(found)
     ]
 
 
-def _alone() -> list[str]:
-    handler = TaskLogHandler()
+def _alone(scale: Scale) -> list[str]:
     record = logging.getLogger("benchmark").makeRecord(
         "benchmark", logging.INFO, __file__, 1, "task %d step %s", (5, "x"), None,
         "function", {"user": "u-17", "amount": 5},
     )  # fmt: skip
-    fields = record.__dict__.copy()
 
     def identity() -> None:
-        task = current_task(_get_running_loop())
+        task = current_task()
         assert task is not None
         task.get_name()
 
-    def contexts() -> None:
-        current_scope.get()
-        get_current()
-
     steps: dict[str, Callable[[], object]] = {
         "a function call, included below": lambda: None,
-        "copy of the fields": record.__dict__.copy,
-        "types and sizes": lambda: handler._make_safe(record, fields),
-        "task identity": identity,
-        "scope and trace context": contexts,
-        "timestamp": lambda: int(fields["created"] * 1e9),
+        "the text, with its arguments": record.getMessage,
+        "the running task and its name": identity,
+        "OpenTelemetry's context": get_current,
     }
-    lines = []
-    for name, step in steps.items():
-        spent = min(timeit.repeat(step, number=ALONE, repeat=5, timer=time.thread_time))
-        lines.append(f"  {spent / ALONE * 1e6:6.2f} us  {name}")
-    return lines
+    calls = scale.pick(100, 50_000, 50_000)
+    return [
+        f"{spent / calls * 1e6:6.2f} us  {name}"
+        for name, step in steps.items()
+        for spent in [
+            min(timeit.repeat(step, number=calls, repeat=5, timer=time.thread_time))
+        ]
+    ]
 
 
 def breakdown(
-    lines: dict[str, Pipeline],
+    floor: Pipeline,
+    ours: Pipeline,
     burst: Callable[[logging.Logger, int], None],
-    rounds: int,
-) -> list[str]:
-    """Return the lines to print. In a running asyncio task."""
-    return [
-        "Where the time of a call goes, in place, each above the one before:",
-        *_in_place(lines, burst, rounds),
-        "Steps of the capture, alone and warm:",
-        *_alone(),
+    scale: Scale,
+) -> str:
+    """Return a Markdown block to print. In a running asyncio task."""
+    lines = [
+        "Where the time of a call alone goes, in place, each above the one before:",
+        *_in_place(floor, ours, burst, scale),
+        "",
+        "What the capture asks Python and OpenTelemetry for, alone and warm:",
+        *_alone(scale),
     ]
+    return "\n".join(["```text", *lines, "```"])

@@ -3,8 +3,14 @@
 Inside a running asyncio task, bursts of calls, each pipeline settled between its
 bursts. The clock is ``time.thread_time`` of the calling thread: CPU that the
 worker of any pipeline uses meanwhile is not in it, but what its presence costs
-the caller (hand-overs of the interpreter, cold caches) is. Ours delivers over
-HTTP to a sink in another process meanwhile; the official exporter does nothing.
+the caller (hand-overs of the interpreter, cold caches) is.
+
+Ours and the official pipeline both deliver over HTTP to the same sink in another
+process, and both are measured in two ways. *Alone*: bursts of so few calls that
+neither's worker is woken for a full batch. *Beside a worker*: bursts of several
+batches, so that both workers encode and send while the calls go on. The garbage
+collector is left to itself: the records that wait make its passes due, on both
+sides, and a round is long enough to have some of them in it.
 """
 
 from __future__ import annotations
@@ -14,8 +20,9 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-import pipelines
 from breakdown import breakdown
+from peers import ASYNCZ, OFFICIAL_HTTP, OFFICIAL_NULL, QUEUE, STRUCTLOG
+from pipelines import FLOOR, OURS, open_pipeline
 from rounds import medians
 from rows import Result, Row
 from sink import running_sink
@@ -25,24 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipelines import Pipeline
+    from rounds import Scale
 
-__all__ = ["run"]
+__all__ = ["log_info", "run"]
 
 FRAMES = 8
-BURSTS = 4
-NOTES = [
-    (
-        "The official handler formats the message, translates the record and checks "
-        "its attributes in the call; it enforces attribute limits and calls every "
-        "processor of its provider, which we do not. Ours records the task, its job "
-        "and its parent, keeps the record for queries, redacts secrets, and shows the "
-        "code location; the official handler does not, at its defaults."
-    ),
-    (
-        "QueueHandler formats in the call and hands on a LogRecord; it bounds nothing, "
-        "keeps nothing, knows no task and no trace. It copies no mutable extra."
-    ),
-]
+ALONE = 250
+BESIDE = 2_000
+"""Calls a burst. A batch has 512 records on both sides."""
 
 
 def log_info(log: logging.Logger, calls: int) -> None:
@@ -57,7 +54,7 @@ def _raise(depth: int) -> None:
     raise ValueError("the payment was refused")
 
 
-def log_exception(log: logging.Logger, calls: int) -> None:
+def _log_exception(log: logging.Logger, calls: int) -> None:
     """Log an exception with a traceback of `FRAMES` frames."""
     for i in range(calls):
         try:
@@ -67,64 +64,79 @@ def log_exception(log: logging.Logger, calls: int) -> None:
 
 
 def _timed(
-    pipeline: Pipeline, burst: Callable[[logging.Logger, int], None], calls: int
+    line: Pipeline,
+    burst: Callable[[logging.Logger, int], None],
+    calls: int,
+    bursts: int,
 ) -> Callable[[], float]:
     def once() -> float:
         spent = 0.0
-        for _ in range(BURSTS):
+        for _ in range(bursts):
             before = time.thread_time()
-            burst(pipeline.log, calls)
+            burst(line.log, calls)
             spent += time.thread_time() - before
-            pipeline.settle()
-        return spent / calls / BURSTS * 1e6
+            line.settle()
+        return spent / calls / bursts * 1e6
 
     return once
 
 
-async def _measure(
-    rounds: int,
-) -> tuple[dict[str, float], dict[str, float], list[str]]:
+async def _measure(scale: Scale) -> tuple[list[dict[str, float]], str]:
+    rounds, bursts = scale.pick((1, 1), (5, 16), (15, 64))
+    names = (FLOOR, OURS, OFFICIAL_HTTP, OFFICIAL_NULL, QUEUE, STRUCTLOG, ASYNCZ)
+    found = []
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(running_sink())
-        lines = {
-            "floor": stack.enter_context(pipelines.floor()),
-            "ours": stack.enter_context(pipelines.ours(sink.endpoint)),
-            "official": stack.enter_context(pipelines.official()),
-            "queue": stack.enter_context(pipelines.queue_handler()),
-        }
-        infos = {name: _timed(each, log_info, 500) for name, each in lines.items()}
-        errors = {name: _timed(each, log_exception, 50) for name, each in lines.items()}
-        return (
-            medians(infos, rounds),
-            medians(errors, rounds),
-            breakdown(lines, log_info, rounds),
-        )
+        lines = {name: stack.enter_context(open_pipeline(name, sink)) for name in names}
+        for burst, calls, bursts_each in (
+            (log_info, ALONE, bursts),
+            (log_info, BESIDE, max(bursts * ALONE // BESIDE, 1)),
+            (_log_exception, ALONE, max(bursts // 16, 1)),
+        ):
+            variants = {
+                name: _timed(line, burst, calls, bursts_each)
+                for name, line in lines.items()
+            }
+            found.append(medians(variants, rounds, collect=False))
+            sink.count()
+        return found, breakdown(lines[FLOOR], lines[OURS], log_info, scale)
 
 
-def run(*, quick: bool) -> Result:
+def run(scale: Scale) -> Result:
     """Measure plain calls and calls with an exception."""
-    found = asyncio.run(_measure(9 if quick else 31))
+    found, where = asyncio.run(_measure(scale))
     rows = []
-    for what, totals, bar, stretch in (
-        ("added to a call, two extras", found[0], 7, 12),
-        (f"added to logger.exception, {FRAMES} frames", found[1], 40, 60),
+    for (what, bar, stretch, peers), totals in zip(
+        (
+            (
+                "added to a call, alone",
+                *(7, 12),
+                (OFFICIAL_HTTP, OFFICIAL_NULL, QUEUE, STRUCTLOG, ASYNCZ),
+            ),
+            (
+                "added to a call, beside a worker",
+                *(7, 12),
+                (OFFICIAL_HTTP, OFFICIAL_NULL, QUEUE),
+            ),
+            (
+                f"added to logger.exception, {FRAMES} frames",
+                *(40, 60),
+                (OFFICIAL_HTTP, QUEUE, STRUCTLOG),
+            ),
+        ),
+        found,
+        strict=True,
     ):
-        added = {name: total - totals["floor"] for name, total in totals.items()}
-        official = Row(
-            what=what, peer="official handler + batch", unit="us", ours=added["ours"],
-            theirs=added["official"], bar=bar, stretch=stretch,
-        )  # fmt: skip
-        by_queue = Row(
-            what=what, peer="QueueHandler + listener", unit="us", ours=added["ours"],
-            theirs=added["queue"],
-        )  # fmt: skip
-        rows += [official, by_queue]
-    floors = ", ".join(f"{totals['floor']:.2f}" for totals in found[:2])
+        for peer in peers:
+            held = peer == OFFICIAL_HTTP
+            row = Row(
+                what=what, peer=peer, unit="us",
+                ours=totals[OURS] - totals[FLOOR], theirs=totals[peer] - totals[FLOOR],
+                bar=bar if held else None, stretch=stretch if held else None,
+            )  # fmt: skip
+            rows.append(row)
+    floors = ", ".join(f"{totals[FLOOR]:.2f}" for totals in found)
     return Result(
         rows=rows,
-        notes=NOTES,
-        detail=[
-            f"The floor itself, with the call that both have: {floors} us.",
-            *found[2],
-        ],
+        detail=[f"the floor itself, with the call that all have, {floors} us.", where],
     )

@@ -11,54 +11,35 @@ that does nothing.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import random
 import statistics
 import sys
 import time
 from typing import TYPE_CHECKING
 
-import pipelines
-from rounds import child
-from rows import Result, Row
+from peers import OFFICIAL_GRPC, OFFICIAL_HTTP, QUEUE_OFFICIAL
+from pipelines import FLOOR, OURS, OURS_GRPC, open_pipeline
+from rounds import child, rounds_of
+from rows import Result, Row, table
 from sink import Sink, running_sink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pipelines import Pipeline
+    from rounds import Scale
 
-__all__ = ["open_pipeline", "run"]
+__all__ = ["COMPARED", "MEASURED", "run"]
 
 HIGH = 16_384
-PEER = "official OTLP/HTTP"
-NOTES = [
-    (
-        "The official exporter goes through requests and one batch at a time on the "
-        "thread that also encodes; it exports its own metrics' instruments if told to, "
-        "and sends neither task, nor job, nor code location, and keeps nothing for "
-        "queries. Ours does all that, and sends more than three times the bytes a record for it."
-    ),
-]
+WARM_UP = 1_000
 
+COMPARED = (
+    (OURS, OFFICIAL_HTTP, ""),
+    (OURS, QUEUE_OFFICIAL, ""),
+    (OURS_GRPC, OFFICIAL_GRPC, ", gRPC"),
+)
+"""Ours, the peer, and what to say of it. Bars are for the first."""
 
-@contextlib.contextmanager
-def open_pipeline(name: str, endpoint: str) -> Iterator[Pipeline]:
-    """Yield ``floor``, ``ours`` or ``official``, delivering to *endpoint*."""
-    if name == "ours":
-        with pipelines.ours(endpoint) as line:
-            yield line
-    elif name == "official":
-        from opentelemetry.exporter.otlp.proto.http._log_exporter import (
-            OTLPLogExporter,
-        )
-
-        with pipelines.official(OTLPLogExporter(endpoint=endpoint)) as line:
-            yield line
-    else:
-        with pipelines.floor() as line:
-            yield line
+MEASURED = (FLOOR, *dict.fromkeys(name for pair in COMPARED for name in pair[:2]))
 
 
 async def _produce(line: Pipeline, records: int) -> None:
@@ -70,66 +51,80 @@ async def _produce(line: Pipeline, records: int) -> None:
                 await asyncio.sleep(0.001)
 
 
-def _measure(name: str, endpoint: str, records: int) -> dict[str, float]:
-    with open_pipeline(name, endpoint) as line:
-        asyncio.run(_produce(line, 1_000))
+def _measure(name: str, sink: Sink, records: int) -> dict[str, float]:
+    with open_pipeline(name, sink) as line:
+        asyncio.run(_produce(line, WARM_UP))
         line.settle()
-        cpu, wall = time.process_time(), time.perf_counter()
+        all_threads, this_thread = time.process_time(), time.thread_time()
+        started = time.perf_counter()
         asyncio.run(_produce(line, records))
         line.settle()
         return {
-            "cpu": (time.process_time() - cpu) / records * 1e6,
-            "rate": records / (time.perf_counter() - wall),
+            "rate": records / (time.perf_counter() - started),
+            "cpu": (time.process_time() - all_threads) / records * 1e6,
+            "caller": (time.thread_time() - this_thread) / records * 1e6,
         }
 
 
 def _run_once(name: str, sink: Sink, records: int) -> dict[str, float]:
-    result = child(__file__, name, sink.endpoint, records)
+    result = child(__file__, name, records, *sink.ports)
     got = sink.count()
-    expected = records + 1_000 if name != "floor" else 0
-    if (got["records"], got["distinct"]) != (expected, min(expected, records)):
+    expected = records + WARM_UP if name != FLOOR else 0
+    distinct = max(records, WARM_UP) if name != FLOOR else 0
+    if (got["records"], got["distinct"]) != (expected, distinct):
         raise RuntimeError(f"{name}: sent {expected}, the sink has {got}")
     return {**result, "bytes": got["bytes"] / max(got["records"], 1)}
 
 
-def run(*, quick: bool) -> Result:
-    """Measure floor, ours and the official exporter in turn."""
-    records = 20_000 if quick else 60_000
-    names = ["floor", "ours", "official"]
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+def run(scale: Scale) -> Result:
+    """Measure the floor, ours and the peers in turn."""
+    rounds, records = scale.pick((1, 100), (3, 20_000), (7, 60_000))
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in MEASURED}
     with running_sink() as sink:
-        for _ in range(3 if quick else 7):
-            random.shuffle(names)
-            for name in names:
-                found[name].append(_run_once(name, sink, records))
-
-    def median(name: str, key: str) -> float:
-        return statistics.median(each[key] for each in found[name])
-
-    cpu = {name: median(name, "cpu") - median("floor", "cpu") for name in names}
-    rows = [
-        Row(
-            what="delivered records a second", peer=PEER, unit="/s",
-            ours=median("ours", "rate"), theirs=median("official", "rate"),
-            bar=3.5, stretch=4.5, more=True,
-        ),
-        Row(
-            what="CPU a delivered record", peer=PEER, unit="us", ours=cpu["ours"],
-            theirs=cpu["official"], bar=5, stretch=7,
-        ),
+        for name in rounds_of(MEASURED, rounds):
+            runs[name].append(_run_once(name, sink, records))
+    found = {
+        name: {key: statistics.median(each[key] for each in own) for key in own[0]}
+        for name, own in runs.items()
+    }
+    rows = []
+    for ours, peer, note in COMPARED:
+        held = peer == OFFICIAL_HTTP
+        rows += [
+            Row(
+                what=f"delivered records a second{note}", peer=peer, unit="/s",
+                ours=found[ours]["rate"], theirs=found[peer]["rate"],
+                bar=3.5 if held else None, stretch=4.5 if held else None, more=True,
+            ),
+            Row(
+                what=f"CPU a delivered record{note}", peer=peer, unit="us",
+                ours=found[ours]["cpu"] - found[FLOOR]["cpu"],
+                theirs=found[peer]["cpu"] - found[FLOOR]["cpu"],
+                bar=5 if held else None, stretch=7 if held else None,
+            ),
+        ]  # fmt: skip
+    head = ("each record", "calling thread", "other threads", "on the wire")
+    lines = [
+        (
+            name, f"{of['caller']:.1f} us", f"{of['cpu'] - of['caller']:.1f} us",
+            f"{of['bytes']:.0f} B",
+        )
+        for name, of in found.items()
     ]  # fmt: skip
-    sizes = ", ".join(f"{n} {median(n, 'bytes'):.0f}" for n in ("ours", "official"))
     return Result(
         rows=rows,
-        notes=NOTES,
         detail=[
-            (
-                f"The floor: {median('floor', 'cpu'):.2f} us a record. Bytes a record "
-                f"on the wire: {sizes}. Every run delivered each record once."
-            )
+            "CPU with the call itself, and bytes. Every run delivered each record once.",
+            table(head, lines),
         ],
     )
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measure(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
+    print(
+        json.dumps(
+            _measure(
+                sys.argv[1], Sink(*map(int, sys.argv[3:])), records=int(sys.argv[2])
+            )
+        )
+    )

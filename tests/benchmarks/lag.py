@@ -3,37 +3,40 @@
 Each run in a fresh process for some seconds, the sink in another. One coroutine
 logs at the rate, a few records each millisecond; another sleeps a millisecond
 again and again, and notes how much later than that it ran. The table has what a
-pipeline adds to the 99th percentile of a handler that does nothing.
+pipeline adds to the 99th percentile of a handler that does nothing, and what CPU
+the process takes above the one with that handler, in percent of one core. Where a
+peer cannot keep up with the rate, what it reached is said.
+
+The noise floor: on a busy machine the 99th percentile of doing nothing moves by
+0.1 ms and more between runs, which is as much as a good pipeline adds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import random
 import statistics
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from delivery import PEER, open_pipeline
-from rounds import child
-from rows import Result, Row
-from sink import running_sink
+from delivery import COMPARED, MEASURED
+from peers import OFFICIAL_HTTP
+from pipelines import FLOOR, open_pipeline
+from rounds import child, rounds_of
+from rows import Result, Row, table
+from sink import Sink, running_sink
 
 if TYPE_CHECKING:
     from pipelines import Pipeline
+    from rounds import Scale
 
 __all__ = ["run"]
 
 TICK_SECONDS = 0.001
 MOST_AT_ONCE = 200
-NOTES = [
-    (
-        "Noise floor: on a busy machine the 99th percentile of doing nothing moves by "
-        "0.1 ms and more between runs, which is what ours adds."
-    ),
-]
+RATES = ((5_000, None, None), (20_000, 10, 25))
+"""Records a second, the bar and the stretch."""
 
 
 async def _produce(line: Pipeline, rate: int, until: float) -> int:
@@ -59,56 +62,75 @@ async def _tick(until: float) -> list[float]:
 
 
 async def _run(line: Pipeline, rate: int, seconds: float) -> dict[str, float]:
-    warm = time.perf_counter() + 0.5
+    warm = time.perf_counter() + min(seconds, 0.5)
     await asyncio.gather(_produce(line, rate, warm), _tick(warm))
-    until = time.perf_counter() + seconds
+    started, cpu = time.perf_counter(), time.process_time()
+    until = started + seconds
     sent, late = await asyncio.gather(_produce(line, rate, until), _tick(until))
+    spent = time.perf_counter() - started
     return {
         "p99": statistics.quantiles(late, n=100)[98] * 1e3,
         "p50": statistics.median(late) * 1e3,
-        "rate": sent / seconds,
+        "cpu": (time.process_time() - cpu) / spent * 100,
+        "rate": sent / spent,
     }
 
 
-def _measure(name: str, endpoint: str, rate: int, seconds: float) -> dict[str, float]:
-    with open_pipeline(name, endpoint) as line:
+def _measure(name: str, sink: Sink, rate: int, seconds: float) -> dict[str, float]:
+    with open_pipeline(name, sink) as line:
         return asyncio.run(_run(line, rate, seconds))
 
 
-def run(*, quick: bool) -> Result:
+def run(scale: Scale) -> Result:
     """Measure both rates."""
+    rounds, seconds = scale.pick((1, 0.05), (2, 1), (5, 3))
     rows = []
-    detail = []
-    names = ["floor", "ours", "official"]
+    reached: list[tuple[str, ...]] = []
     with running_sink() as sink:
-        for rate, bar, stretch in ((5_000, None, None), (20_000, 10, 25)):
-            found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-            for _ in range(2 if quick else 5):
-                random.shuffle(names)
-                for name in names:
-                    result = child(
-                        __file__, name, sink.endpoint, rate, 1 if quick else 3
-                    )
-                    sink.count()
-                    found[name].append(result)
-            p99 = {n: statistics.median(r["p99"] for r in found[n]) for n in names}
-            real = {n: statistics.median(r["rate"] for r in found[n]) for n in names}
-            row = Row(
-                what=f"loop lag p99 added, {rate:,}/s", peer=PEER, unit="ms",
-                ours=p99["ours"] - p99["floor"],
-                theirs=p99["official"] - p99["floor"], bar=bar, stretch=stretch,
-            )  # fmt: skip
-            rows.append(row)
-            reached = ", ".join(f"{name} {real[name]:,.0f}/s" for name in real)
-            detail.append(
-                f"At {rate:,}/s: floor p99 {p99['floor']:.2f} ms; reached: {reached}."
-            )
-    return Result(rows=rows, notes=NOTES, detail=detail)
+        for rate, bar, stretch in RATES:
+            runs: dict[str, list[dict[str, float]]] = {name: [] for name in MEASURED}
+            for name in rounds_of(MEASURED, rounds):
+                runs[name].append(child(__file__, name, rate, seconds, *sink.ports))
+                sink.count()
+            found = {
+                name: {
+                    key: statistics.median(each[key] for each in own) for key in own[0]
+                }
+                for name, own in runs.items()
+            }
+            floor = found[FLOOR]
+            for ours, peer, note in COMPARED:
+                held = peer == OFFICIAL_HTTP
+                rows += [
+                    Row(
+                        what=f"loop lag p99 added, {rate:,}/s{note}", peer=peer,
+                        unit="ms", ours=found[ours]["p99"] - floor["p99"],
+                        theirs=found[peer]["p99"] - floor["p99"],
+                        bar=bar if held else None, stretch=stretch if held else None,
+                    ),
+                    Row(
+                        what=f"CPU added, {rate:,}/s{note}", peer=peer,
+                        unit="%", ours=found[ours]["cpu"] - floor["cpu"],
+                        theirs=found[peer]["cpu"] - floor["cpu"],
+                    ),
+                ]  # fmt: skip
+            reached += [
+                (
+                    name, f"{rate:,}/s", f"{of['rate']:,.0f}/s", f"{of['p50']:.2f} ms",
+                    f"{of['p99']:.2f} ms", f"{of['cpu']:.0f} %",
+                )
+                for name, of in found.items()
+            ]  # fmt: skip
+    head = ("pipeline", "asked", "reached", "lag p50", "lag p99", "CPU")
+    return Result(rows=rows, detail=["as measured.", table(head, reached)])
 
 
 if __name__ == "__main__":
     print(
         json.dumps(
-            _measure(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+            _measure(
+                sys.argv[1], Sink(*map(int, sys.argv[4:])),
+                int(sys.argv[2]), float(sys.argv[3]),
+            )
         )
-    )
+    )  # fmt: skip

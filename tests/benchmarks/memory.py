@@ -2,7 +2,7 @@
 
 Each measurement in a fresh process: 1,000 records to warm up, which are kept too,
 then 100,000 from 500 jobs, at a pace that leaves nothing waiting. Ours keeps them
-in its ring, the peer its ``ReadWriteLogRecord`` objects in a list.
+in its ring, the peer its ``ReadWriteLogRecord`` objects in a list. On Linux only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from peers import OFFICIAL_OBJECTS
 from rounds import child, medians
 from rows import Result, Row
 
@@ -25,18 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.sdk._logs import ReadWriteLogRecord
+    from rounds import Scale
 
 __all__ = ["run"]
 
-RECORDS = 100_000
+WARM_UP = 1_000
 TASKS = 500
-NOTES = [
-    (
-        "The official record refers to its context and resource and has its own dict "
-        "of attributes. Ours holds more: the job, the asyncio task, the code location, "
-        "and an index by job; what repeats is shared between records."
-    ),
-]
 
 
 def _resident_bytes() -> int:
@@ -56,33 +51,38 @@ async def _fill(log: logging.Logger, settle: Callable[[], None], count: int) -> 
     settle()
 
 
-def _measure(handler: logging.Handler, settle: Callable[[], None]) -> float:
+def _measure(
+    handler: logging.Handler, settle: Callable[[], None], records: int
+) -> float:
     log = logging.getLogger("benchmark")
     log.propagate = False
     log.setLevel(logging.INFO)
     log.addHandler(handler)
-    asyncio.run(_fill(log, settle, 1_000))
+    asyncio.run(_fill(log, settle, WARM_UP))
     gc.collect()
     before = _resident_bytes()
-    asyncio.run(_fill(log, settle, RECORDS))
+    asyncio.run(_fill(log, settle, records))
     gc.collect()
-    return (_resident_bytes() - before) / RECORDS
+    log.removeHandler(handler)  # logging would flush it at exit
+    return (_resident_bytes() - before) / records
 
 
-def _ours() -> float:
-    config = Config(exporter=None, ring_records=2 * RECORDS, ring_bytes=1 << 32)
+def _ours(records: int) -> float:
+    config = Config(
+        exporter=None, ring_records=2 * (records + WARM_UP), ring_bytes=1 << 32
+    )
     tasklog = TaskLog(config)
 
     def settle() -> None:
         assert tasklog.flush(10.0)
 
-    size = _measure(tasklog.handler, settle)
-    assert len(tasklog.query(limit=None)) == RECORDS + 1_000
+    size = _measure(tasklog.handler, settle, records)
+    assert len(tasklog.query(limit=None)) == records + WARM_UP
     tasklog.close()
     return size
 
 
-def _official() -> float:
+def _official(records: int) -> float:
     from opentelemetry.instrumentation.logging.handler import LoggingHandler
     from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
 
@@ -100,30 +100,31 @@ def _official() -> float:
 
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(Keeping())
-    size = _measure(LoggingHandler(logger_provider=provider), lambda: None)
-    assert len(kept) == RECORDS + 1_000
+    size = _measure(LoggingHandler(logger_provider=provider), lambda: None, records)
+    assert len(kept) == records + WARM_UP
     return size
 
 
-def _in_child(which: str) -> Callable[[], float]:
-    return lambda: float(child(__file__, which)["bytes"])
+def _in_child(which: str, records: int) -> Callable[[], float]:
+    return lambda: float(child(__file__, which, records)["bytes"])
 
 
-def run(*, quick: bool) -> Result:
+def run(scale: Scale) -> Result:
     """Measure both in fresh processes."""
     if not Path("/proc/self/status").exists():
-        return Result(rows=[], notes=["Memory: measured on Linux only."])
-    variants = {which: _in_child(which) for which in _KEEPERS}
-    found = medians(variants, 1 if quick else 3, warm_up=0)
+        return Result(rows=[])
+    records = scale.pick(1_000, 100_000, 100_000)
+    variants = {which: _in_child(which, records) for which in _KEEPERS}
+    found = medians(variants, scale.pick(1, 1, 3), warm_up=0, collect=False)
     row = Row(
-        what="memory of a kept record", peer="official record object", unit="B",
+        what="memory of a kept record", peer=OFFICIAL_OBJECTS, unit="B",
         ours=found["ours"], theirs=found["official"], bar=0.5, stretch=0.2, share=True,
     )  # fmt: skip
-    return Result(rows=[row], notes=NOTES)
+    return Result(rows=[row])
 
 
-_KEEPERS: dict[str, Callable[[], float]] = {"ours": _ours, "official": _official}
+_KEEPERS: dict[str, Callable[[int], float]] = {"ours": _ours, "official": _official}
 
 
 if __name__ == "__main__":
-    print(json.dumps({"bytes": _KEEPERS[sys.argv[1]]()}))
+    print(json.dumps({"bytes": _KEEPERS[sys.argv[1]](int(sys.argv[2]))}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import gc
 import json
 import os
@@ -9,35 +10,71 @@ import random
 import statistics
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["child", "medians"]
+__all__ = ["Scale", "child", "medians", "rounds_of"]
+
+T = TypeVar("T")
+
+
+class Scale(enum.IntEnum):
+    """How much is measured."""
+
+    SMOKE = 0
+    """Once, and little: shows that everything runs; the numbers mean nothing."""
+
+    QUICK = 1
+    """For a look while working."""
+
+    FULL = 2
+    """For the page."""
+
+    def pick(self, smoke: T, quick: T, full: T) -> T:
+        """Return the one for this scale."""
+        return (smoke, quick, full)[self]
+
+
+def rounds_of(names: Iterable[str], rounds: int) -> Iterable[str]:
+    """Yield all names once a round, in an order that is new in each.
+
+    What a machine does beside the benchmark then hits all variants alike.
+    """
+    order = list(names)
+    for _ in range(rounds):
+        random.shuffle(order)
+        yield from order
 
 
 def medians(
-    variants: Mapping[str, Callable[[], float]], rounds: int, *, warm_up: int = 2
+    variants: Mapping[str, Callable[[], float]],
+    rounds: int,
+    *,
+    warm_up: int = 2,
+    collect: bool,
 ) -> dict[str, float]:
     """Run each variant once a round, in random order; return each one's median.
 
-    What a machine does beside the benchmark then hits all variants alike.
+    The garbage collector is on. A pass belongs to whoever's objects make it due, but
+    a measurement that is short pays for what stood there before.
 
     Args:
         variants: Each measures one thing once.
         rounds: How often.
         warm_up: So many rounds before them are not counted.
+        collect: Collect before each measurement. For short ones, which then pay for
+            what they allocate themselves and for nothing else. Long ones are left
+            to the collector's own time: full passes are then in them, as in life.
     """
     found: dict[str, list[float]] = {name: [] for name in variants}
-    order = list(variants)
-    for number in range(-warm_up, rounds):
-        random.shuffle(order)
-        for name in order:
+    for number, name in enumerate(rounds_of(variants, warm_up + rounds)):
+        if collect:
             gc.collect()
-            value = variants[name]()
-            if number >= 0:
-                found[name].append(value)
+        value = variants[name]()
+        if number >= warm_up * len(variants):
+            found[name].append(value)
     return {name: statistics.median(values) for name, values in found.items()}
 
 

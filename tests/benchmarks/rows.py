@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import platform
-import sys
-from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import TYPE_CHECKING
 
-__all__ = ["Result", "Row", "print_result", "print_table", "print_versions"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-PACKAGES: Final = (
-    "opentelemetry-sdk",
-    "opentelemetry-instrumentation-logging",
-    "opentelemetry-exporter-otlp-proto-http",
-    "protobuf",
-    "urllib3",
-    "requests",
-    "asyncz",
-)
+__all__ = ["Result", "Row", "number", "rows_table", "summary", "table"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,13 +40,18 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times better we are; for a share, what part ours is."""
+        """How many times better we are; for a share, what part ours is.
+
+        Infinite if ours adds nothing that was measurable, no number if nobody does.
+        """
         if self.share:
             return self.ours / self.theirs
         better, worse = (
             (self.ours, self.theirs) if self.more else (self.theirs, self.ours)
         )
-        return better / worse if worse > 0 else math.inf
+        if worse > 0:
+            return better / worse
+        return math.inf if better > 0 else math.nan
 
     @property
     def verdict(self) -> str:
@@ -72,10 +66,10 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """Return what the table shows of it."""
         bar = "-" if self.bar is None else f"{self.bar:g} x ({self.stretch:g} x)"
-        ratio = "-" if math.isinf(self.ratio) else f"{self.ratio:.{self._digits}f} x"
+        ratio = f"{self.ratio:.{self._digits}f} x" if math.isfinite(self.ratio) else "-"
         return (
-            self.what, self.peer, f"{_number(self.ours)} {self.unit}",
-            f"{_number(self.theirs)} {self.unit}", ratio, bar, self.verdict,
+            self.what, self.peer, f"{number(self.ours)} {self.unit}",
+            f"{number(self.theirs)} {self.unit}", ratio, bar, self.verdict,
         )  # fmt: skip
 
     @property
@@ -89,50 +83,41 @@ class Result:
 
     Attributes:
         rows: For the table.
-        notes: What the peers do that we do not, and the other way round.
-        detail: More lines to print, such as a breakdown.
+        detail: Markdown blocks to show beside it, such as a breakdown.
     """
 
     rows: list[Row]
-    notes: list[str] = dataclasses.field(default_factory=list)
     detail: list[str] = dataclasses.field(default_factory=list)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a measured number with the digits that mean something."""
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
-def print_table(rows: list[Row]) -> None:
-    """Print the rows as a Markdown table."""
-    head = ("what", "peer", "ours", "peer's", "ratio", "bar (stretch)", "met")
-    lines = [head, *(row.cells() for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for number, line in enumerate(lines):
-        cells = (c.ljust(w) for c, w in zip(line, widths, strict=True))
-        print(f"| {' | '.join(cells)} |")
-        if number == 0:
-            print(f"|{'|'.join('-' * (w + 2) for w in widths)}|")
-
-
-def print_result(result: Result) -> None:
-    """Print the rows of one script, and what it has to say beside them."""
-    print_table(result.rows)
-    for line in (*result.detail, *result.notes):
-        print(line)
-    print(flush=True)
-
-
-def print_versions() -> None:
-    """Print what ran on what."""
-    found = []
-    for name in PACKAGES:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"{name} missing")
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    print(
-        f"{platform.python_implementation()} {platform.python_version()}, "
-        f"{cores} cores, {platform.system()}; {', '.join(found)}",
-        flush=True,
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    padded = [
+        " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True))
+        for line in (head, *lines)
+    ]
+    padded.insert(1, "-|-".join("-" * width for width in widths))
+    return "\n".join(
+        f"|-{line}-|" if place == 1 else f"| {line} |"
+        for place, line in enumerate(padded)
     )
+
+
+def rows_table(rows: Sequence[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    head = ("what", "peer", "ours", "peer's", "ratio", "bar (stretch)", "met")
+    return table(head, [row.cells() for row in rows])
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Say how many bars are met, and which are not."""
+    held = [row for row in rows if row.verdict != "-"]
+    missed = [f"{row.what} ({row.ratio:.2g} x)" for row in held if row.verdict == "NO"]
+    start = f"{len(held) - len(missed)} of {len(held)} bars are met"
+    return f"{start}; not met: {', '.join(missed)}." if missed else f"{start}."

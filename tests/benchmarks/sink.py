@@ -1,8 +1,8 @@
 """A receiver that costs little and cannot miscount, in a process of its own.
 
-It keeps every body as it came and answers at once. Only when it is asked, after
-the timed part, does it decode them with ``opentelemetry-proto`` and say how many
-records there were, and how many distinct bodies of records.
+It speaks HTTP and gRPC, keeps every body as it came and answers at once. Only when
+it is asked, after the timed part, does it decode them with ``opentelemetry-proto``
+and say how many records there were, and how many distinct bodies of records.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import grpc
 
 __all__ = ["Sink", "running_sink"]
 
@@ -32,12 +34,16 @@ class Sink:
     """The sink as the benchmark sees it.
 
     Attributes:
-        endpoint: Where to send logs.
+        ports: Of HTTP and of gRPC.
+        http: Where to send logs over HTTP.
+        grpc: Where to send logs over gRPC.
     """
 
-    def __init__(self, port: int) -> None:
-        self._base = f"http://127.0.0.1:{port}"
-        self.endpoint = f"{self._base}/v1/logs"
+    def __init__(self, http_port: int, grpc_port: int) -> None:
+        self.ports = http_port, grpc_port
+        self._base = f"http://127.0.0.1:{http_port}"
+        self.http = f"{self._base}/v1/logs"
+        self.grpc = f"http://127.0.0.1:{grpc_port}"
 
     def count(self) -> dict[str, int]:
         """Return ``records``, ``distinct``, ``bytes``, ``requests``; start anew."""
@@ -55,7 +61,7 @@ def running_sink() -> Iterator[Sink]:
     )
     assert process.stdout is not None
     try:
-        yield Sink(int(process.stdout.readline()))
+        yield Sink(*map(int, process.stdout.readline().split()))
     finally:
         process.terminate()
         process.wait()
@@ -115,16 +121,37 @@ def _serve(connection: socket.socket, bodies: list[bytes]) -> None:
             connection.sendall(head.encode() + answer)
 
 
+def _serve_grpc(bodies: list[bytes]) -> tuple[grpc.Server, int]:
+    """Return a server, which ends when it is let go, and its port."""
+    import grpc
+
+    def export(body: bytes, _: grpc.ServicerContext) -> bytes:
+        bodies.append(body)
+        return b""  # an ExportLogsServiceResponse with nothing to say
+
+    # Without functions for it, grpc neither parses nor serializes.
+    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        "Export": grpc.unary_unary_rpc_method_handler(export)
+    }
+    service = "opentelemetry.proto.collector.logs.v1.LogsService"
+    handler = grpc.method_handlers_generic_handler(service, methods)
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers((handler,))
+    port: int = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return server, port
+
+
 def _main() -> None:
     bodies: list[bytes] = []
+    _running, grpc_port = _serve_grpc(bodies)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        print(server.getsockname()[1], flush=True)
+        print(server.getsockname()[1], grpc_port, flush=True)
         while True:
             connection, _ = server.accept()
             threading.Thread(
                 target=_serve, args=(connection, bodies), daemon=True
             ).start()
-            time.sleep(0)
 
 
 if __name__ == "__main__":

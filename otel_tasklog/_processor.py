@@ -28,7 +28,7 @@ from otel_tasklog._errors import ClosedError, NotInstalledError
 from otel_tasklog._install import current
 from otel_tasklog.capture._handler import TaskLogHandler
 from otel_tasklog.capture._resolve import level_of
-from otel_tasklog.capture._shape import EVENT_NAMES
+from otel_tasklog.capture._shape import EVENT_NAMES, free_name
 from otel_tasklog.capture._stamp import STAMP, Stamp
 from otel_tasklog.capture._values import describe, shown
 from otel_tasklog.delivery._echo import FORWARDER
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["TaskLogProcessor"]
 
 _NO_SCOPE: Final = InstrumentationScope("")
-_NOT_FREE: Final = frozenset(
-    {*logging.makeLogRecord({}).__dict__, "message", "asctime", STAMP}
-)
 _FIELDS: Final = MappingProxyType(
     {
         code.CODE_FILE_PATH: ("pathname", str),
@@ -188,7 +185,7 @@ def _as_logging(emitted: ReadWriteLogRecord) -> logging.LogRecord:
     if source.event_name and source.event_name not in map(attributes.get, EVENT_NAMES):
         attributes[EVENT_NAMES[0]] = source.event_name
     for name, value in attributes.items():
-        fields[f"extra.{name}" if name in _NOT_FREE else name] = value
+        fields[free_name(name)] = value
     fields[STAMP] = stamp
     return record
 

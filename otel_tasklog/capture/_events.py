@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 
+from otel_tasklog.capture._shape import free_name
 from otel_tasklog.capture._stamp import STAMP, Stamp
 from otel_tasklog.capture._tasks import current_scope
 from otel_tasklog.capture._values import shown, snapshot
@@ -47,9 +48,6 @@ _REPEATED: Final[Mapping[str, str]] = {
     "lineno": "lineno", "thread": "thread", "thread_name": "threadName",
     "process": "process", "process_name": "processName",
 }  # fmt: skip
-_NOT_FREE: Final = frozenset(
-    {*logging.makeLogRecord({}).__dict__, "message", "asctime", "_logger", "_name"}
-)
 _SAME_TIME_SECONDS: Final = 2.0  # a TimeStamper may round to a second
 _NO_EXCEPTION: Final[ExcInfo] = (None, None, None)
 _PARTS: Final = ((type, NoneType), (BaseException, NoneType), (TracebackType, NoneType))
@@ -116,16 +114,12 @@ def fill(fields: Fields, event: Mapping[Any, Any]) -> None:
     for key, value in event.items():
         take = _TAKE.get(key) if type(key) is str else None
         if take is None or not take(fields, key, value):
-            free = type(key) is str and key not in _NOT_FREE
-            fields[key if free else _free(key)] = value
+            fields[free_name(key if type(key) is str else _as_text(key))] = value
 
 
-def _free(key: object) -> str:
-    """Return a key as an attribute's that is not a field of the record."""
+def _as_text(key: object) -> str:
     name = snapshot(key)
-    if type(name) is not str:
-        name = shown(name)
-    return f"extra.{name}" if name in _NOT_FREE else name
+    return name if type(name) is str else shown(name)
 
 
 # Below: each takes the value of a key to where it belongs in the record, or leaves

@@ -12,7 +12,7 @@ from otel_tasklog.capture._values import REDACTED, AttributeNames
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["EVENT_NAMES", "NO_GUESS", "STANDARD_FIELDS", "Shape", "Shapes"]
+__all__ = ["EVENT_NAMES", "NO_GUESS", "STANDARD_FIELDS", "Shape", "Shapes", "free_name"]
 
 STANDARD_FIELDS: Final = frozenset(logging.makeLogRecord({}).__dict__)
 """What a LogRecord has before any extra: 22 fields on 3.11, 23 from 3.12."""
@@ -28,10 +28,16 @@ _NOT_ATTRIBUTES: Final = frozenset(
         "otelTraceID", "otelSpanID", "otelTraceSampled", "otelServiceName",
     }
 )  # fmt: skip
+_NOT_FREE: Final = STANDARD_FIELDS | {"message", "asctime", "_logger", "_name", STAMP}
 _SPECIAL: Final = frozenset(
     {"task_id", "job_id", "asyncz_task_id", STAMP, *EVENT_NAMES}
 )
 _SHAPES_REMEMBERED: Final = 8_192
+
+
+def free_name(name: str) -> str:
+    """Return the name for what comes as an attribute: no field of a LogRecord's."""
+    return f"extra.{name}" if name in _NOT_FREE else name
 
 
 class Shape:

@@ -105,6 +105,7 @@ class Outbox:
             is dropped and counted, and must not cost the rest.
         """
         encode = self._encoder.record
+        opened, count, size = self._open, self._open_records, self._open_bytes
         fault: str | None = None
         for record in records:
             try:
@@ -113,19 +114,22 @@ class Outbox:
                 fault = f"a record could not be encoded: {error!r}"
                 self.dropped["not encodable"] += 1
                 continue
-            if self._open_bytes + len(encoded) > self._batch_bytes:
+            if count >= self._batch_records or size + len(encoded) > self._batch_bytes:
+                self._open_records, self._open_bytes = count, size
                 self.close_batch()
-            if not self._open_records:
+                opened, count, size = self._open, 0, 0
+            if not count:
                 self._open_since = now
             logger = record[ORIGIN][0]
-            if logger in self._open:
-                self._open[logger].append(encoded)
+            if logger in opened:
+                opened[logger].append(encoded)
             else:
-                self._open[logger] = [encoded]
-            self._open_records += 1
-            self._open_bytes += len(encoded)
-            if self._open_records >= self._batch_records:
-                self.close_batch()
+                opened[logger] = [encoded]
+            count += 1
+            size += len(encoded)
+        self._open_records, self._open_bytes = count, size
+        if count >= self._batch_records:
+            self.close_batch()
         return fault
 
     def refuse(self, records: list[Sealed], theirs: set[int]) -> list[Sealed]:

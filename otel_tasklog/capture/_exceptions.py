@@ -29,6 +29,7 @@ __all__ = [
     "CapturedException",
     "RenderedException",
     "capture_exception",
+    "exception_size",
     "render_exception",
 ]
 
@@ -37,6 +38,9 @@ MAX_CHAIN: Final = 32
 
 MAX_FRAMES: Final = 1_000
 """Frames of one exception beyond this many, in the middle, are left out."""
+
+MAX_NOTES: Final = 100
+"""Notes of one exception beyond this many are left out."""
 
 Frames: TypeAlias = "tuple[CodeType | int, ...]"
 """Each frame's code object and instruction offset, in turn. Not in pairs: each
@@ -91,7 +95,7 @@ def _notes(error: BaseException) -> tuple[str, ...]:
         return ()
     if isinstance(notes, list | tuple):
         each = cast("list[object] | tuple[object, ...]", notes)
-        return tuple(_text(note, "note") for note in each)
+        return tuple(_text(note, "note") for note in each[:MAX_NOTES])
     try:
         return (repr(notes),)
     except Exception:  # noqa: BLE001 - what traceback prints for such a one
@@ -120,6 +124,17 @@ def _syntax(error: BaseException) -> tuple[object, ...] | None:
         return None
     fields = (getattr(error, name, None) for name in _SYNTAX_FIELDS)
     return tuple(f if isinstance(f, int | None) else _text(f) for f in fields)
+
+
+def exception_size(captured: CapturedException) -> int:
+    """Return the bytes that a captured exception takes, estimated."""
+    size, left = 0, [captured]
+    while left:
+        each = left.pop()
+        size += len(each.text) + 50 * len(each.frames) + sum(map(len, each.notes))
+        left += [e for e in (each.cause, each.context) if e is not None]
+        left += each.members or ()
+    return size
 
 
 def capture_exception(

@@ -32,17 +32,19 @@ from opentelemetry.context import get_current
 
 from otel_tasklog._config import INCLUDED, Config, HandlerSettings, check_names
 from otel_tasklog.capture._events import unwrapped
-from otel_tasklog.capture._exceptions import CapturedException, capture_exception
+from otel_tasklog.capture._exceptions import (
+    CapturedException,
+    capture_exception,
+    exception_size,
+)
 from otel_tasklog.capture._record import ORIGIN_FIELDS, RECORD_BYTES
 from otel_tasklog.capture._resolve import bare
 from otel_tasklog.capture._shape import NO_GUESS
 from otel_tasklog.capture._stamp import Stamp
 from otel_tasklog.capture._tasks import current_scope, number_task
+from otel_tasklog.capture._unusual import copied, formatted, length, mended
 from otel_tasklog.capture._values import (
     ATOMS,
-    BODY_CHARACTERS,
-    VALUE_CHARACTERS,
-    cut,
     describe,
     shown,
     snapshot,
@@ -151,23 +153,23 @@ class TaskLogHandler(logging.Handler):
                 if isinstance(passed, logging.LogRecord):  # pyright: ignore[reportUnnecessaryIsInstance]
                     record = passed
             port = self._port or self._find_port(record)
-            # The thread is None where logging.logThreads is off.
             if port is None:
                 return True
-            ident = record.thread or get_ident()
-            # The collector may run on the worker too, and asyncio's "exception was
-            # never retrieved", or any __del__, says there what is not ours.
-            # Behind a queue, the thread may be another process's.
-            if (
-                ident in port.own_threads
-                and (ident != port.worker_thread or record.name.startswith(_OURS))
-                and record.process in (None, os.getpid())
-            ):
-                return True
             try:
+                # The thread is None where logging.logThreads is off.
+                ident = record.thread or get_ident()
+                # The collector may run on the worker too, and asyncio's "exception
+                # was never retrieved", or any __del__, says there what is not ours.
+                # Behind a queue, the thread may be another process's.
+                if (
+                    ident in port.own_threads
+                    and (ident != port.worker_thread or record.name.startswith(_OURS))
+                    and record.process in (None, os.getpid())
+                ):
+                    return True
                 captured = self._capture(record, port)
             except Exception as error:  # noqa: BLE001 - keep what can be kept
-                captured = _salvage(record, error, port)
+                captured = self._salvage(record, error, port)
             port.accept(captured)
         except Exception:  # noqa: BLE001 - a filter's, or none that is known
             self.handleError(record)
@@ -178,13 +180,18 @@ class TaskLogHandler(logging.Handler):
         # Filling the arguments in costs what looking whether they could change does,
         # and leaves one text to keep in place of them.
         message = fields["msg"]
-        if type(message) is not str or self.formatter is not None:
+        if (
+            type(message) is not str
+            or self.formatter is not None
+            or type(record) is not logging.LogRecord  # may have a text of its own
+            or type(fields["levelno"]) is not int
+        ):
             message, fields = self._text_of(record)
         elif fields["args"]:
             try:
                 message = message % fields["args"]
             except Exception:  # noqa: BLE001 - the record is worth more
-                message = _formatted(record)
+                message = formatted(record)
         count, shape = port.guesses.get(fields["lineno"], NO_GUESS)
         try:
             values = shape.pick(fields) if count == len(fields) else None
@@ -199,7 +206,7 @@ class TaskLogHandler(logging.Handler):
             elif type(value) not in SMALL_ATOMS:  # could change, or is large
                 size = LARGE_BYTES
         if size >= LARGE_BYTES or type(message) is not str:
-            message, values, size = _copied(message, values)
+            message, values, size = copied(message, values)
 
         timestamp_ns = int(fields["created"] * 1e9)
         # Loki keeps one of two entries with equal time and text. No call stands
@@ -235,16 +242,36 @@ class TaskLogHandler(logging.Handler):
     def _text_of(
         self, record: logging.LogRecord
     ) -> tuple[str | dict[str, Value], dict[str, Any]]:
-        """Return a text and the fields, of a record whose text has to be made."""
+        """Return the text and the fields of a record that is not the usual one."""
         # An event that structlog wrapped becomes a record; any other stays as it is.
         event = unwrapped(record, record.__dict__.copy())
         fields = event.__dict__
-        if self.formatter is not None:
-            return self.format(record), fields
+        if type(fields["levelno"]) is not int:
+            fields = mended(event).__dict__
         logged: object = event.msg
-        if isinstance(logged, dict) and not event.args:
-            return snapshot(event.msg), fields  # type: ignore[return-value]
-        return _formatted(event), fields
+        if self.formatter is not None:
+            logged = self.format(record)
+        elif not isinstance(logged, dict) or event.args:
+            return formatted(event), fields
+        text = snapshot(logged)
+        return text if isinstance(text, str | dict) else shown(logged), fields
+
+    def _salvage(
+        self, record: logging.LogRecord, error: Exception, port: Port
+    ) -> Captured:
+        """Capture a record whose fields no LogRecord has, or what can be of it."""
+        try:
+            return self._capture(mended(record), port)
+        except Exception:  # noqa: BLE001 - what the first one said is said below
+            message = f"{formatted(record)} [{describe(record, error)}]"
+            port.last_ns = now = max(time.time_ns(), port.last_ns + 1)
+            return bare(
+                port.next_sequence(),
+                now,
+                message,
+                origin=[getattr(record, name, None) for name in ORIGIN_FIELDS[:3]],
+                size=RECORD_BYTES + len(message),
+            )
 
     def emit(self, record: logging.LogRecord) -> None:
         """Do as `handle`, for callers that call the older of the two."""
@@ -261,19 +288,6 @@ class TaskLogHandler(logging.Handler):
         self.when_closed()
 
 
-def _salvage(record: logging.LogRecord, error: Exception, port: Port) -> Captured:
-    """Keep what can be kept of a record whose fields no LogRecord has."""
-    message = f"{_formatted(record)} [{describe(record, error)}]"
-    port.last_ns = now = max(time.time_ns(), port.last_ns + 1)
-    return bare(
-        port.next_sequence(),
-        now,
-        message,
-        origin=tuple([getattr(record, name, None) for name in ORIGIN_FIELDS[:3]]),
-        size=RECORD_BYTES + len(message),
-    )
-
-
 def _rare(
     fields: Mapping[str, Any], shape: Shape, size: int
 ) -> tuple[dict[str, Any] | None, CapturedException | None, int]:
@@ -282,13 +296,13 @@ def _rare(
     for key in shape.special:
         value = fields[key]
         special[key] = kept = value if type(value) in _KEPT else snapshot(value)
-        size += len(kept) if type(kept) is str else _length(kept)
+        size += len(kept) if type(kept) is str else length(kept)
     if fields["stack_info"]:
         special["stack_info"] = stack = str(fields["stack_info"])
         size += len(stack)
     error = _exception(fields["exc_info"]) if fields["exc_info"] else None
     if error is not None:
-        size += len(error.text) + 50 * len(error.frames)
+        size += exception_size(error)
     return special or None, error, size
 
 
@@ -297,45 +311,10 @@ def _exception(exc_info: object) -> CapturedException | None:
         exc_info = sys.exc_info()
     if isinstance(exc_info, BaseException):
         return capture_exception(exc_info, exc_info.__traceback__)
-    if isinstance(exc_info, tuple) and isinstance(exc_info[1], BaseException):
+    if (
+        isinstance(exc_info, tuple)
+        and len(exc_info) == 3  # pyright: ignore[reportUnknownArgumentType]
+        and isinstance(exc_info[1], BaseException)
+    ):
         return capture_exception(exc_info[1], exc_info[2])  # pyright: ignore[reportUnknownArgumentType]
     return None
-
-
-def _formatted(record: logging.LogRecord) -> str:
-    try:
-        return cut(record.getMessage(), BODY_CHARACTERS)
-    except Exception as error:  # noqa: BLE001 - the record is worth more
-        template, args = snapshot(record.msg), snapshot(record.args)
-        return (
-            f"{shown(template)} {shown(args)} [{type(error).__name__} while formatting]"
-        )
-
-
-def _length(value: Value) -> int:
-    if isinstance(value, str | bytes):
-        return len(value)
-    if isinstance(value, tuple):
-        return 56 + sum(8 + _length(item) for item in value)
-    if isinstance(value, dict):
-        return 64 + sum(50 + len(k) + _length(v) for k, v in value.items())
-    return 32
-
-
-def _copied(
-    message: str | dict[str, Value], values: tuple[Any, ...]
-) -> tuple[str | dict[str, Value], tuple[Value, ...], int]:
-    """Copy what could change, cut what is large; return it with the record's size."""
-    if type(message) is str:
-        message = cut(message, BODY_CHARACTERS)
-    copies = tuple([_copy(value) for value in values])
-    return message, copies, RECORD_BYTES + _length(message) + _length(copies)
-
-
-def _copy(value: object) -> Value:
-    copy = snapshot(value)
-    if type(copy) is str:
-        return cut(copy, VALUE_CHARACTERS)
-    if type(copy) is bytes:
-        return copy[:VALUE_CHARACTERS]
-    return copy

@@ -31,7 +31,7 @@ from otel_tasklog.capture._values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from opentelemetry.context import Context
 
@@ -47,7 +47,8 @@ __all__ = [
     "span_of",
 ]
 
-_NUMBERS: Final = frozenset({int, float, bool, type(None)})
+_NUMBERS: Final = frozenset({float, bool, type(None)})
+_NESTED: Final = frozenset({dict, tuple})
 NOTHING: Final[Mapping[str, Any]] = {}
 # By the contexts' ids, which tell them apart as long as they live.
 _Spans: TypeAlias = "dict[int, tuple[tuple[Any, ...] | None, Context]]"
@@ -123,18 +124,21 @@ class Resolver:
         if type(message) is not str or not message.isascii():
             message, body = self._text_and_body(message)
         rest = NO_REST
+        said = self._said(special) if special is not None else NOTHING
         if special is not None or body is not None:
-            task_id, parent = _job(special or NOTHING, body, task_id, parent)
+            task_id, parent = _job(said, body, task_id, parent)
         if special is not None or error is not None:
-            rest = _rest(special or NOTHING, error)
+            rest = _rest(said, error)
         who = (task_id or name, parent, number, name, above)
         if shape.secret:
             values = shape.redacted(values)
         for value in values:
-            if type(value) not in _NUMBERS and (
-                type(value) is not str
-                or not value.isascii()
-                or len(value) > VALUE_CHARACTERS  # a scope's; the call cuts its own
+            if (
+                # A scope's may be long; the call cuts its own.
+                not value.isascii() or len(value) > VALUE_CHARACTERS
+                if type(value) is str
+                else type(value) not in _NUMBERS
+                and (type(value) is not int or value.bit_length() > 64)
             ):
                 values = tuple([clean_value(each, self._names) for each in values])
                 break
@@ -150,6 +154,13 @@ class Resolver:
             values,
             rest,
         )
+
+    def _said(self, special: Mapping[str, Any]) -> Mapping[str, Any]:
+        # What becomes a text of its own must not show what its attribute hides.
+        return {
+            key: clean_value(value, self._names) if type(value) in _NESTED else value
+            for key, value in special.items()
+        }
 
     def _text_and_body(
         self, logged: str | dict[str, Value]
@@ -195,7 +206,7 @@ def bare(
     timestamp_ns: int,
     message: str,
     *,
-    origin: tuple[object, ...],
+    origin: Sequence[object],
     size: int,
 ) -> Captured:
     """Return a record of which little is known.
@@ -221,7 +232,7 @@ def bare(
 
 def _clean_origin(part: tuple[Any, ...]) -> tuple[Any, ...]:
     def text(value: object) -> str:
-        return clean_text(value if isinstance(value, str) else str(value))
+        return clean_text(value if isinstance(value, str) else str(value or ""))
 
     def number(value: object) -> int:
         return value if isinstance(value, int) else 0

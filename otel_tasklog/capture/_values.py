@@ -47,6 +47,9 @@ STACKTRACE_CHARACTERS: Final = 32_768
 VALUE_CHARACTERS: Final = 16_384
 """A longer attribute is cut. A default Loki refuses 64 KiB of them in all."""
 
+NAME_CHARACTERS: Final = 256
+"""A longer key is cut."""
+
 _MARK_CHARACTERS: Final = 40
 
 REDACTED: Final = "[redacted]"
@@ -141,7 +144,7 @@ def _copy(value: object, depth: int, budget: list[int]) -> Value:
         case Mapping():
             pairs: Mapping[object, object] = value  # pyright: ignore[reportUnknownVariableType]
             return {
-                key if type(key) is str else cut(str(key), 256): _snapshot(
+                cut(key if type(key) is str else str(key), NAME_CHARACTERS): _snapshot(
                     item, depth, budget
                 )
                 for key, item in islice(pairs.items(), MAX_ITEMS)
@@ -184,7 +187,7 @@ class AttributeNames(dict[str, "tuple[str, bool]"]):
         """Decide for a key that is seen for the first time."""
         if len(self) >= _NAMES_REMEMBERED:
             self.clear()
-        text = key if type(key) is str else str(key)
+        text = cut(key if type(key) is str else shown(key), NAME_CHARACTERS)
         name = clean_text(text)
         normal = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
         if not normal:  # Loki refuses the whole request for one such key

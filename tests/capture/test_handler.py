@@ -12,6 +12,8 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
+from otel_tasklog import task
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -402,3 +404,117 @@ def test_threads_share_the_handler_without_a_lock(harness: Harness) -> None:
     finally:
         harness.tasklog.handler.release()
     assert harness.last().message == "x"
+
+
+@pytest.mark.parametrize("levelno", [None, "20", 20.5, float("nan"), True], ids=str)
+def test_a_level_that_is_no_number_costs_neither_the_record_nor_the_books(
+    harness: Harness, levelno: object
+) -> None:
+    fields = {"msg": "m", "levelno": levelno, "levelname": "INFO", "k": 1}
+    harness.tasklog.handler.handle(logging.makeLogRecord(fields))
+    assert harness.tasklog.stats().accepted == 1
+    assert harness.tasklog.flush()
+    [record] = harness.tasklog.query()
+    assert (record.message, record.attributes) == ("m", {"k": 1})
+    assert harness.tasklog.stats().delivered == 1
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "thread",
+        "process",
+        "threadName",
+        "funcName",
+        "stack_info",
+        "exc_info",
+        "created",
+    ],
+)
+def test_a_record_without_a_standard_field_keeps_all_the_others(
+    harness: Harness, gone: str
+) -> None:
+    record = logging.makeLogRecord({"msg": "hi", "name": "q", "levelno": 20, "k": 1})
+    del record.__dict__[gone]
+    with task("job"):
+        harness.tasklog.handler.handle(record)
+    found = harness.last()
+    assert (found.message, found.attributes, found.task_id) == ("hi", {"k": 1}, "job")
+
+
+def test_the_text_of_a_record_class_of_the_applications_counts(
+    harness: Harness,
+) -> None:
+    class Discreet(logging.LogRecord):
+        def getMessage(self) -> str:  # noqa: N802 - logging's name
+            return super().getMessage().replace("hunter2", "***")
+
+    for message, args in (("it is %s", ("hunter2",)), ("it is hunter2", None)):
+        record = Discreet("q", 20, "f", 1, message, args, None)
+        harness.tasklog.handler.handle(record)
+        assert harness.last().message == "it is ***"
+
+
+class Marked(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    ("returned", "body"),
+    [
+        (Marked("marked"), "marked"),
+        (
+            {"items": [1], "password": "hunter2"},
+            {"items": (1,), "password": "[redacted]"},
+        ),
+        (b"by", "b'by'"),
+        (None, "None"),
+    ],
+    ids=["text", "mapping", "bytes", "nothing"],
+)
+def test_what_a_formatter_returns_becomes_a_text_or_a_mapping_of_ours(
+    harness: Harness, returned: Any, body: object
+) -> None:
+    class Odd(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> Any:
+            return returned
+
+    harness.tasklog.handler.setFormatter(Odd())
+    harness.log.info("x")
+    if isinstance(returned, dict):
+        returned["items"].append(2)
+    assert harness.tasklog.flush()
+    assert harness.last().body == body
+    assert type(harness.last().message) is str
+    assert harness.sender.records[0].body == body
+
+
+def test_a_job_s_name_shows_no_secret_that_its_attribute_would_hide(
+    harness: Harness,
+) -> None:
+    harness.log.info("x", extra={"task_id": {"password": "hunter2"}})
+    assert "hunter2" not in str(harness.last().to_dict())
+
+
+def test_records_of_one_line_have_their_own_attributes(harness: Harness) -> None:
+    """Where the shape is guessed by the line: as many keys, other keys, none."""
+    extras: list[dict[str, object]] = [
+        {"a": 1}, {"b": 2}, {}, {"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": None},
+        {"task_id": "t", "a": 3}, {"message_": "x", "a": 1},
+    ]  # fmt: skip
+    for extra in (*extras, *reversed(extras)):
+        harness.log.info("x", extra=extra)
+        expected = {k: v for k, v in extra.items() if k != "task_id"}
+        assert harness.last().attributes == expected
+
+
+def test_an_exception_s_size_counts_all_of_its_texts(harness: Harness) -> None:
+    error = ValueError("x" * 1_000)
+    for number in range(50):
+        error.add_note(f"{number}" + "n" * 1_000)
+    try:
+        raise error
+    except ValueError as caught:
+        caught.__cause__ = KeyError("k" * 1_000)
+        harness.log.exception("failed")
+    assert harness.tasklog.stats().pending_bytes > 52_000

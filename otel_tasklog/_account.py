@@ -55,8 +55,9 @@ def account(
         dropped_by=dropped,
         spooled=0,
         pending=exportable - abandoned + (outbox.records if outbox is not None else 0),
-        pending_bytes=intake.waiting_bytes
-        + (outbox.size_bytes if outbox is not None else 0),
+        pending_bytes=intake.waiting_bytes + outbox.size_bytes
+        if outbox is not None
+        else 0,
         kept=kept - beyond,
         kept_bytes=ring.kept_bytes,
         evicted=ring.evicted + dropped_here + intake.unseen.value + beyond,

@@ -136,6 +136,10 @@ class Attachment:
             root.setLevel(self._level_before)
         self.hints.give(*hints)
 
+    def remove_console(self) -> None:
+        """Take the console away, once there is nothing more to be said on it."""
+        self._placement.remove_console()
+
     def watch_loop(self) -> None:
         """Hear of the running event loop's uncaught exceptions, if it is asked for."""
         if self._uncaught is not None:

@@ -79,7 +79,7 @@ class Config:
             processors of an OpenTelemetry set-up that the application has already,
             instead of sending them ourselves.
         console: A handler on the root logger silences Python's output of last
-            resort. ``"auto"`` puts an equal one beside ours if the root had no
+            resort. ``"auto"`` puts an equal one beside ours if the root has no other
             handler; True always; False never.
         include: What else goes out with each record: the ``"asyncio"`` task, the
             ``"code"`` location, the ``"thread"``, the ``"process"``.
@@ -187,7 +187,9 @@ class Config:
                 raise
             # Name what the person can change.
             variable = variables[error.setting]
-            raise ConfigError(variable, error.got, error.expected) from None
+            got = environ[variable] if error.setting == "endpoint" else error.got
+            shown = error.got if "@" in str(got) else got  # no credentials
+            raise ConfigError(variable, shown, error.expected) from None
 
 
 def level_number(setting: str, level: int | str) -> int:
@@ -248,6 +250,9 @@ def _check_connection(config: Config) -> None:
 def _check_choices(config: Config) -> None:
     if not isinstance(config.console, bool) and config.console != "auto":
         raise ConfigError("console", config.console, "True, False or 'auto'")
+    for setting in ("handle_sigterm", "uncaught", "monitor"):
+        if not isinstance(getattr(config, setting), bool):
+            raise ConfigError(setting, getattr(config, setting), "True or False")
     if not _is_sequence(config.include) or not INCLUDABLE.issuperset(config.include):
         raise ConfigError(
             "include", config.include, f"a sequence out of {sorted(INCLUDABLE)}"
@@ -284,6 +289,8 @@ def _check_names(config: Config) -> None:
     if config.level is not None:
         level_number("level", config.level)
     level_number("export_level", config.export_level)
+    if not isinstance(config.service_name, str | None):
+        raise ConfigError("service_name", config.service_name, "a text or None")
     if not isinstance(config.resource_attributes, Mapping):
         raise ConfigError("resource_attributes", "...", "a mapping")
     if not _is_sequence(config.loggers):
@@ -296,14 +303,15 @@ def _check_names(config: Config) -> None:
 def _check_numbers(config: Config) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        number = not isinstance(value, bool)
         if field.name.endswith(("_records", "_bytes")) and not (
-            isinstance(value, int) and value >= 1
+            number and isinstance(value, int) and value >= 1
         ):
             raise ConfigError(field.name, value, "a whole number, at least 1")
         if field.name.endswith("_seconds") and not (
-            isinstance(value, int | float) and 0 <= value < float("inf")
+            number and isinstance(value, int | float) and 0 <= value < float("inf")
         ):
-            raise ConfigError(field.name, value, "seconds, 0 or more")
+            raise ConfigError(field.name, value, "a number of seconds, 0 or more")
     for setting in ("timeout_seconds", "export_timeout_seconds"):
         if not 0 < getattr(config, setting) <= LONGEST_TIMEOUT_SECONDS:
             raise ConfigError(

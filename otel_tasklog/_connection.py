@@ -106,8 +106,13 @@ def check_headers(headers: Mapping[str, str], protocol: str) -> None:
     if protocol == GRPC:
         key, text = _METADATA_KEY, _METADATA_VALUE
         expected = "a name out of letters, digits, '_', '-' and '.', as gRPC has it"
-    for name, value in headers.items():
-        if not key.fullmatch(name) or not text.fullmatch(value):
+    given: list[tuple[object, object]] = [*headers.items()]  # not all callers check
+    for name, value in given:
+        if (
+            not (isinstance(name, str) and isinstance(value, str))
+            or not key.fullmatch(name)
+            or not text.fullmatch(value)
+        ):
             raise ConfigError(
                 "headers", {name: "..."}, f"{expected}, and a text on one line"
             )

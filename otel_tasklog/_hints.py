@@ -164,10 +164,12 @@ def sent_twice(
         records_are = f"records of the logger {logger.name!r} are"
         place = ours[0][0]
         if len(ours if settled else {handler for _, handler in ours}) > 1:
+            other = ours[1][0]
+            where = f"{place!r} and on {other!r}" if other != place else f"{place!r}"
             yield Hint(
                 "captured twice",
-                f"{records_are} captured twice, by TaskLogHandlers on {place!r} and on "
-                f"{ours[1][0]!r}; leave one of them away (install() attaches one to "
+                f"{records_are} captured twice, by two TaskLogHandlers on {where}; "
+                "leave one of them away (install() attaches one to "
                 "each of loggers=, the root logger if it is not given)",
             )
         if not exports:

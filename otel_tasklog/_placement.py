@@ -55,7 +55,7 @@ class Placement:
         if console is True:
             self._console = logging.StreamHandler(sys.stderr)
             self._console.setLevel(logging.WARNING)
-        elif console and self.hears_root:
+        elif console:
             self._console = _LastResort()
         self._attached = False
         self._watch: logging.Handler | None = None
@@ -70,7 +70,7 @@ class Placement:
     def attach(self) -> None:
         """Attach the handlers, and keep them attached."""
         root = logging.getLogger()
-        if self._console is not None and (self._console_always or not root.handlers):
+        if self._console is not None and (self._console_always or _is_silent(root)):
             root.addHandler(self._console)
         for logger, handler in self._places:
             if is_wanted(handler, logger):
@@ -81,9 +81,14 @@ class Placement:
         self._watch = _Watch(self._logging_configured)
 
     def detach(self) -> None:
-        """Take the handlers away."""
+        """Take the handlers away, but for the console: there may be more to say."""
         self._attached = False  # first: see _restore
         self._take_away()
+
+    def remove_console(self) -> None:
+        """Take the console away."""
+        if self._console is not None:
+            logging.getLogger().removeHandler(self._console)
 
     def renew(self) -> None:
         """Do in a forked child what its parent's worker was just about to do."""
@@ -94,8 +99,6 @@ class Placement:
         self._watch = None
         for logger, handler in self._places:
             logger.removeHandler(handler)
-        if self._console is not None:
-            logging.getLogger().removeHandler(self._console)
 
     def _logging_configured(self) -> None:
         """Hear that all handlers are closed. Under logging's lock: nothing waits."""
@@ -123,15 +126,21 @@ class Placement:
             if not captures(logger, self._is_other) and is_wanted(handler, logger)
         ]
         root = logging.getLogger()
-        if self._console is not None and not root.handlers:
+        if self._console is not None and _is_silent(root):
             root.addHandler(self._console)
         for logger, handler in lost:
             logger.addHandler(handler)
         self._answered = closings
         if not self._attached:  # any more; somebody closed the TaskLog meanwhile
             self._take_away()
+            self.remove_console()
         elif taken := [x for x, h in lost if not isinstance(h, ServerHandler)]:
             self._on_restored(taken)
+
+
+def _is_silent(root: logging.Logger) -> bool:
+    """Return whether nobody but us hears the root logger."""
+    return all(isinstance(each, TaskLogHandler) for each in root.handlers)
 
 
 class _Watch(logging.Handler):

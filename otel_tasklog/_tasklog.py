@@ -134,8 +134,7 @@ class TaskLog:
             own_threads=self.port.own_threads,
             on_worker=self._know_worker,
         )  # fmt: skip
-        self._taken = 0
-        self._sequence = Counter()
+        self._taken, self._sequence = 0, Counter()
         self.port.accept = self._intake.accept
         self.port.next_sequence = self._sequence.add
 
@@ -275,6 +274,7 @@ class TaskLog:
                 self._sender.close()
         finally:  # also on Ctrl-C
             self._followers.end()
+            self._attachment.remove_console()
             self.when_closed()
 
     async def aclose(self, timeout_seconds: float | None = None) -> None:

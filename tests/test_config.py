@@ -216,6 +216,15 @@ WRONG: list[tuple[dict[str, typing.Any], str]] = [
     ({"batch_records": 10, "buffer_records": 5}, "at most buffer_records"),
     ({"headers": {"a": "b\nc"}}, "headers"),
     ({"levle": "INFO"}, "did you mean 'level'"),
+    ({"headers": {"a": 1}}, "headers"),
+    ({"headers": {1: "a"}}, "headers"),
+    ({"service_name": 5}, "service_name"),
+    ({"uncaught": "no"}, "True or False"),
+    ({"handle_sigterm": "no"}, "True or False"),
+    ({"monitor": 1}, "True or False"),
+    ({"ring_records": True}, "whole number"),
+    ({"timeout_seconds": True}, "a number of seconds"),
+    ({"timeout_seconds": "5"}, "a number of seconds"),
 ]
 
 
@@ -345,3 +354,13 @@ def test_files_that_no_connection_can_be_made_with_are_refused(
     with pytest.raises(ConfigError, match=expected) as caught:
         Config(protocol=protocol, **paths)
     assert caught.value.setting == wrong
+
+
+def test_a_variable_is_shown_as_it_was_set() -> None:
+    """Not with the path that it would have got."""
+    name = "OTEL_EXPORTER_OTLP_ENDPOINT"
+    with pytest.raises(ConfigError, match=f"{name}='127.0.0.1:4318': expected a URL"):
+        Config.from_env({name: "127.0.0.1:4318"})
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env({name: "http://user:hunter2@c"})
+    assert "hunter2" not in str(caught.value)

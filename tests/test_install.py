@@ -246,3 +246,10 @@ def test_monitor_needs_a_running_loop() -> None:
         otel_tasklog.install(exporter=None, monitor=True),
     ):
         pass
+
+
+def test_nothing_is_pending_where_nothing_is_exported() -> None:
+    with otel_tasklog.install(exporter=None, level="INFO") as tasklog:
+        logging.info("kept")
+        stats = tasklog.stats()
+    assert (stats.pending, stats.pending_bytes, stats.kept) == (0, 0, 1)

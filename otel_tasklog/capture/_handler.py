@@ -248,13 +248,12 @@ class TaskLogHandler(logging.Handler):
         fields = event.__dict__
         if type(fields["levelno"]) is not int:
             fields = mended(event).__dict__
-        logged: object = event.msg
         if self.formatter is not None:
-            logged = self.format(record)
-        elif not isinstance(logged, dict) or event.args:
-            return formatted(event), fields
-        text = snapshot(logged)
-        return text if isinstance(text, str | dict) else shown(logged), fields
+            return _text_or_mapping(self.format(record)), fields
+        logged: object = event.msg
+        if isinstance(logged, dict) and not event.args:
+            return _text_or_mapping(event.msg), fields
+        return formatted(event), fields
 
     def _salvage(
         self, record: logging.LogRecord, error: Exception, port: Port
@@ -286,6 +285,11 @@ class TaskLogHandler(logging.Handler):
         """Strike it off ``logging``'s books. The TaskLog stays open."""
         super().close()
         self.when_closed()
+
+
+def _text_or_mapping(logged: object) -> str | dict[str, Value]:
+    copy = snapshot(logged)
+    return copy if isinstance(copy, str | dict) else shown(logged)
 
 
 def _rare(

@@ -6,6 +6,7 @@ See https://opentelemetry.io/docs/specs/otlp/#otlphttp-response
 from __future__ import annotations
 
 import gzip
+from http.client import BadStatusLine
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -91,6 +92,11 @@ class HttpSender:
         except (self._errors.LocationParseError, self._errors.NameResolutionError) as e:
             return Misconfigured(f"{self._endpoint} has no reachable host: {e}")
         except (self._errors.HTTPError, OSError) as error:
+            if _speaks_http2(error):
+                return Misconfigured(
+                    f"{self._endpoint} speaks HTTP/2, as OTLP/gRPC does; use its port "
+                    "of OTLP/HTTP, usually 4318, or protocol='grpc'"
+                )
             return Retry(f"{self._endpoint}: {type(error).__name__}: {error}")
         return self._classify(response, answer)
 
@@ -142,6 +148,12 @@ class HttpSender:
     def close(self) -> None:
         """Close the connection."""
         self._pool.clear()
+
+
+def _speaks_http2(error: Exception) -> bool:
+    # Its first frame says nothing in HTTP/1 and starts with a length below 65,536.
+    cause = error.args[-1] if error.args else None
+    return isinstance(cause, BadStatusLine) and str(cause).startswith("\0\0")
 
 
 def _make_pool(config: Config) -> PoolManager:

@@ -309,7 +309,8 @@ class Worker:
             lost = self._outbox.give_up("closed") + self.abandoned
             if lost:
                 cause = self._outbox.last_error or "no answer in time"
-                self.report("closed", f"closed with {lost} records lost: {cause}")
+                text = f"the TaskLog closed with {lost} records lost: {cause}"
+                self.report("closed", text)
         unanswered = [*self._flushes, *self._untaken]
         self._to_say += [partial(flush.done, left == 0) for flush in unanswered]
         self._flushes.clear()

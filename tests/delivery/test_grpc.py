@@ -23,6 +23,7 @@ from otlp_peers import GRPC_METHOD, GrpcPeer, HttpPeer
 from otel_tasklog import Config, MissingExtraError, TaskLog
 from otel_tasklog.delivery import _grpc
 from otel_tasklog.delivery._grpc import GrpcSender
+from otel_tasklog.delivery._http import HttpSender
 from otel_tasklog.delivery._senders import (
     Accepted,
     Misconfigured,
@@ -361,3 +362,12 @@ def test_what_grpc_says_is_no_record_of_ours() -> None:
     names = {record.logger for record in tasklog.query()}
     assert names == {"mine"}
     assert tasklog.stats().delivered == 3
+
+
+def test_http_to_a_port_of_grpc_says_so(peer: GrpcPeer) -> None:
+    sender = HttpSender(Config(endpoint=f"{peer.endpoint}/v1/logs"))
+    outcome = sender.send(b"")
+    sender.close()
+    assert isinstance(outcome, Misconfigured)
+    assert "speaks HTTP/2" in outcome.message
+    assert "4318" in outcome.message

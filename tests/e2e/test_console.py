@@ -123,3 +123,38 @@ def test_every_line_is_printed_once(run: Run, name: str) -> None:
     assert done.returncode == 0, done.stderr
     assert tuple(done.stderr.splitlines()) == case.stderr
     assert done.stdout == f"{[*case.captured]}\n"
+
+
+OURS_ALONE = """
+logging.config.dictConfig({
+    "version": 1,
+    "handlers": {"ours": {"class": "otel_tasklog.TaskLogHandler"}},
+    "root": {"handlers": ["ours"], "level": "INFO"},
+})
+"""
+SET_UPS = {
+    "by a configuration alone": OURS_ALONE,
+    "by hand": (
+        "logging.getLogger().addHandler(otel_tasklog.TaskLogHandler())\n"
+        "logging.getLogger().setLevel('INFO')"
+    ),
+    "beside install": f"{OURS_ALONE}\notel_tasklog.install(loggers=[])",
+}
+
+
+@pytest.mark.parametrize("name", SET_UPS)
+def test_with_our_handler_alone_warnings_and_losses_are_seen(
+    run: Run, name: str
+) -> None:
+    """As Python would print them without any handler, and what the end cost, too."""
+    done = run(
+        "import logging, logging.config, otel_tasklog\n"
+        f"{SET_UPS[name]}\n"
+        "logging.getLogger('shop').info('i')\n"
+        "logging.getLogger('shop').warning('w')\n",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0] == "w"
+    assert sum("2 records lost" in line for line in lines) == 1, lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -518,3 +519,18 @@ def test_an_exception_s_size_counts_all_of_its_texts(harness: Harness) -> None:
         caught.__cause__ = KeyError("k" * 1_000)
         harness.log.exception("failed")
     assert harness.tasklog.stats().pending_bytes > 52_000
+
+
+def test_a_thread_of_another_process_is_none_of_ours(harness: Harness) -> None:
+    """Records come through a queue between processes, where idents may be equal."""
+    harness.log.info("starts the threads")
+    assert harness.tasklog.flush()
+    idents = [each for each in harness.tasklog.port.own_threads if each is not None]
+    assert len(idents) == 2
+    for process, captured in ((os.getpid() + 1, 2), (os.getpid(), 0)):
+        harness.tasklog.clear()
+        for ident in idents:
+            fields = {"name": "otel_tasklog", "msg": "x", "levelno": 20}
+            fields |= {"thread": ident, "process": process}
+            harness.tasklog.handler.handle(logging.makeLogRecord(fields))
+        assert len(harness.tasklog.query()) == captured

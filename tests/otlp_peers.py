@@ -13,7 +13,7 @@ import socket
 import socketserver
 import threading
 from concurrent import futures
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import grpc
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+
+HttpAnswer: TypeAlias = tuple[int, dict[str, str], bytes]
+"""A status, headers, and a body."""
 
 GRPC_METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 
@@ -84,14 +87,15 @@ class Requests(list[Request]):
 
 
 class HttpPeer(http.server.ThreadingHTTPServer):
-    """Answers each POST with `answer`."""
+    """Answers each POST with `answer`, or with that which `answers` has for its path."""
 
     daemon_threads = True
     protocol = "http/protobuf"
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests = Requests()
-        self.answer: tuple[int, dict[str, str], bytes] = (200, {}, b"")
+        self.answer: HttpAnswer = (200, {}, b"")
+        self.answers: dict[str, HttpAnswer] = {}
         self._tls = tls
         super().__init__(("127.0.0.1", 0), _Answering)
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
@@ -137,7 +141,7 @@ class _Answering(http.server.BaseHTTPRequestHandler):
         if headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         self.server.requests.add(Request(self.path, headers, body))
-        status, more, answer = self.server.answer
+        status, more, answer = self.server.answers.get(self.path, self.server.answer)
         self.send_response(status)
         for name, value in more.items():
             self.send_header(name, value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
 import json
 import signal
@@ -14,13 +13,13 @@ from rich.console import Console  # noqa: TID253 - see _commands
 from rich.text import Text  # noqa: TID253
 
 from otel_tasklog._text import visible
+from otel_tasklog.delivery._decode import plain
 from otel_tasklog.viewer import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from otel_tasklog.capture._values import Value
     from otel_tasklog.delivery._decode import DecodedRecord
 
 __all__ = ["receive"]
@@ -52,36 +51,9 @@ def receive(*, host: str, port: int, as_json: bool) -> None:
 
 
 def _print_json(records: list[DecodedRecord]) -> None:
-    lines = (json.dumps(_as_dict(record)) for record in records)
+    lines = (json.dumps(record.to_dict()) for record in records)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
-
-
-def _plain(value: Value) -> object:
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
-
-
-def _as_dict(decoded: DecodedRecord) -> dict[str, object]:
-    record = decoded.record
-    return {
-        "timestamp_ns": record.time_unix_nano,
-        "severity_number": record.severity_number,
-        "severity_text": record.severity_text,
-        "scope": decoded.scope,
-        "body": _plain(decoded.body),
-        "attributes": _plain(decoded.attributes),
-        "trace_id": record.trace_id.hex(),
-        "span_id": record.span_id.hex(),
-        "trace_flags": record.flags,
-        "event_name": record.event_name,
-        "resource": _plain(decoded.resource),
-    }
 
 
 def _printer(console: Console) -> Callable[[list[DecodedRecord]], None]:
@@ -113,5 +85,5 @@ def _line(decoded: DecodedRecord) -> Text:
     for key, value in decoded.attributes.items():
         if key not in _SHOWN_ELSEWHERE:
             line.append(f" {visible(key)}=", "dim")
-            line.append(visible(_plain(value)), "dim")
+            line.append(visible(plain(value)), "dim")
     return line

@@ -165,39 +165,6 @@ class Encoder:
         length = sum(map(len, parts))
         return b"".join((b"\x0a", varint(length), *parts))
 
-    def split(self, body: bytes) -> list[tuple[bytes, int]]:
-        """Return a request as two, each with the number of its records."""
-        # Only when a receiver refused a batch for its size: no need to be quick.
-        from opentelemetry.proto.collector.logs.v1 import (
-            logs_service_pb2,
-        )
-
-        def half(first: int, end: int) -> bytes:
-            request = logs_service_pb2.ExportLogsServiceRequest.FromString(body)
-            position = 0
-            for resource in request.resource_logs:
-                for scope in resource.scope_logs:
-                    count = len(scope.log_records)
-                    low = min(max(first - position, 0), count)
-                    high = min(max(end - position, 0), count)
-                    del scope.log_records[high:]
-                    del scope.log_records[:low]
-                    position += count
-                empty = [s for s in resource.scope_logs if not s.log_records]
-                for scope in empty:
-                    resource.scope_logs.remove(scope)
-            encoded: bytes = request.SerializeToString()
-            return encoded
-
-        request = logs_service_pb2.ExportLogsServiceRequest.FromString(body)
-        total = sum(
-            len(scope.log_records)
-            for resource in request.resource_logs
-            for scope in resource.scope_logs
-        )
-        middle = total // 2
-        return [(half(0, middle), middle), (half(middle, total), total - middle)]
-
 
 def _rest(part: tuple[Any, ...]) -> bytes:
     rest = Rest._make(part)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
@@ -54,6 +55,9 @@ _RETRYABLE: Final = {
     "UNAVAILABLE",
     "DATA_LOSS",
 }
+_BROKEN: Final = "RST_STREAM"
+"""In the words for a stream that was cut off. The code is gRPC's, not the receiver's."""
+
 _SIZED: Final = {"RESOURCE_EXHAUSTED", "OUT_OF_RANGE", "INVALID_ARGUMENT"}
 """With these a receiver says that a batch is too large; the last but one is tonic's."""
 
@@ -120,13 +124,14 @@ class GrpcSender:
                     metadata=self._metadata,
                 )
             except self._rpc_error as error:
-                outcome = self._classify(cast("grpc.Call", error))  # as each is one
+                call = cast("grpc.Call", error)  # as each is one
+                outcome = replace(self._classify(call), status=call.code().name)
             except OSError as error:  # the files were there at install()
                 outcome = Misconfigured(f"{config.endpoint}: no TLS: {error}")
             except ValueError as error:  # the channel was closed before the call
                 outcome = Retry(f"{config.endpoint}: {error}")
             else:
-                return accepted(answer)
+                return replace(accepted(answer), status="OK")
             if isinstance(outcome, Misconfigured) or (
                 isinstance(outcome, Retry) and not outcome.busy
             ):
@@ -155,7 +160,7 @@ class GrpcSender:
             mend = next((m for w, m in _NO_CONNECTION.items() if w in words), None)
         if mend is not None:
             return Misconfigured(f"{said}; {mend}")
-        if code in _RETRYABLE:
+        if code in _RETRYABLE or _BROKEN in details:
             return Retry(said)
         return Rejected(f"grpc {code}", said)
 

@@ -5,15 +5,16 @@ See https://opentelemetry.io/docs/specs/otlp/#otlphttp-response
 
 from __future__ import annotations
 
+import contextlib
 import gzip
-from http.client import BadStatusLine
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+from urllib.parse import SplitResult, urljoin, urlsplit
 
-from otel_tasklog._errors import ConfigError
 from otel_tasklog._text import visible
+from otel_tasklog.delivery._answer import status_message
 from otel_tasklog.delivery._senders import (
-    MAX_ANSWER_BYTES,
     USER_AGENT,
     Accepted,
     Misconfigured,
@@ -26,9 +27,8 @@ from otel_tasklog.delivery._senders import (
 )
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse, PoolManager
-
     from otel_tasklog._config import Config
+    from otel_tasklog.delivery._http_client import Answer
 
 __all__ = ["HTTP_LOGGERS", "HttpSender"]
 
@@ -43,11 +43,19 @@ HTTP_LOGGERS: Final = (
 """Loggers of the HTTP client. `TaskLog` keeps what they say on its own threads
 from every handler, for it would be a line for each batch."""
 
+MAX_REDIRECTS: Final = 5
+WORDS_READ: Final = 4_096
+WORDS_SHOWN: Final = 200
+"""Of what a receiver says."""
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
 
 class HttpSender:
     """OTLP/HTTP: one POST a batch over one kept connection.
 
-    Proxies are those of the environment, by the rules of ``urllib.request``.
+    A redirect by 307 or 308 to the same scheme, host and port is followed; no other
+    place must see the headers. That of a 308 is remembered as long as it is good.
 
     Raises:
         ConfigError: The environment names a proxy that is none for HTTP.
@@ -56,150 +64,141 @@ class HttpSender:
     def __init__(self, config: Config) -> None:
         import urllib3
 
-        self._endpoint = config.endpoint
+        from otel_tasklog.delivery._http_client import (
+            HttpClient,
+        )
+
+        self._endpoint = self._url = config.endpoint
         self._compress = config.compression == "gzip"
+        self._export_timeout_seconds = config.export_timeout_seconds
         self._max_retry_after_seconds = config.max_retry_after_seconds
-        self._headers = urllib3.HTTPHeaderDict({"User-Agent": USER_AGENT})
-        self._headers.update(config.headers)  # whatever case their names are in
-        self._headers["Content-Type"] = "application/x-protobuf"
+        headers = urllib3.HTTPHeaderDict({"User-Agent": USER_AGENT})
+        headers.update(config.headers)  # whatever case their names are in
+        headers["Content-Type"] = "application/x-protobuf"
         if self._compress:
-            self._headers["Content-Encoding"] = "gzip"
-        self._errors = urllib3.exceptions
-        # Retries are the outbox's: urllib3's would block and know no bounds.
+            headers["Content-Encoding"] = "gzip"
         self._parse_after = urllib3.Retry().parse_retry_after
-        self._pool = _make_pool(config)
+        self._client = HttpClient(config, headers)
 
     def send(self, body: bytes) -> Outcome:
-        """POST a batch; see the module's table."""
+        """POST a batch; see the table of `Sender`'s module."""
         data = gzip.compress(body, 1) if self._compress else body
-        try:
-            response = self._pool.request(
-                "POST",
-                self._endpoint,
-                body=data,
-                headers=self._headers,
-                redirect=False,
-                preload_content=False,
-            )
-            answer = response.read(MAX_ANSWER_BYTES)
-            # Read to its end, it has gone back to the pool; else it is of no use.
-            response.close()
-        except self._errors.SSLError as error:
-            return Misconfigured(
-                f"TLS to {self._endpoint} failed: {error}; is it https, and "
-                "is the certificate's authority trusted here?"
-            )
-        except (self._errors.LocationParseError, self._errors.NameResolutionError) as e:
-            return Misconfigured(f"{self._endpoint} has no reachable host: {e}")
-        except (self._errors.HTTPError, OSError) as error:
-            if _speaks_http2(error):
-                return Misconfigured(
-                    f"{self._endpoint} speaks HTTP/2, as OTLP/gRPC does; use its port "
-                    "of OTLP/HTTP, usually 4318, or protocol='grpc'"
-                )
-            return Retry(f"{self._endpoint}: {type(error).__name__}: {error}")
-        return self._classify(response, answer)
+        ends_at = time.monotonic() + self._export_timeout_seconds
+        outcome, url = self._follow(data, ends_at)
+        is_good = isinstance(outcome, Accepted | Retry)
+        self._url = url if is_good else self._endpoint
+        return outcome
 
-    def _classify(self, response: BaseHTTPResponse, answer: bytes) -> Outcome:
-        status = response.status
+    def _follow(self, data: bytes, ends_at: float) -> tuple[Outcome, str]:
+        """Return what came of it, and the URL for the next batch."""
+        url = lasting = self._url
+        hops = 0
+        while True:
+            answer = self._client.post(url, data, ends_at)
+            if isinstance(answer, Misconfigured | Retry):
+                return answer, lasting
+            target = _target(answer, url)
+            if target is None or hops == MAX_REDIRECTS:
+                outcome = self._classify(answer, url)
+                return replace(outcome, status=answer.status), lasting
+            # What has moved for good from where it is for now, is there for now.
+            if answer.status == 308 and lasting == url:
+                lasting = target
+            url = target
+            hops += 1
+
+    def _classify(self, answer: Answer, url: str) -> Outcome:
+        """Return the outcome of an answer: its head decides, its body explains.
+
+        So what breaks off, or never ends, after the head is as good as what came
+        whole. Only a 400 depends on its words.
+        """
+        status, kind = answer.status, _kind(answer)
+        text = _words(answer.body, kind)
         # Somebody else's words, on their way to a terminal.
-        text = visible(answer[:200].decode("utf-8", "replace").strip())
-        said = f"{self._endpoint} answered {status} {text}".rstrip()
+        said = f"{url} answered {status} {visible(text[:WORDS_SHOWN])}".rstrip()
         if 200 <= status < 300:
-            return self._accepted(response, answer)
-        if status in {429, 502, 503, 504}:
-            return Retry(said, self._retry_after(response), busy=True)
+            return _taken(answer, url, kind)
+        if status in {429, 502, 503, 504} or (status == 400 and not answer.is_whole):
+            return Retry(said, self._retry_after(answer), busy=True)
         if status == 413 or (status == 400 and says_too_large(text)):
             return TooLarge(said)
-        if status in {401, 403}:
-            return Misconfigured(f"{said}; check the authorization in headers=")
-        if status == 407:
-            return Misconfigured(f"{said}; check the credentials in the proxy's URL")
-        kind = response.headers.get("Content-Type", "")
-        if kind.startswith("text/html") or status in {405, 501}:
-            return Misconfigured(f"{said}; that is no OTLP receiver")
-        if status == 404:
-            return Misconfigured(f"{said}; an OTLP/HTTP endpoint ends in /v1/logs")
-        if 300 <= status < 400:
-            target = response.headers.get("Location", "elsewhere")
-            return Misconfigured(f"{said}; it redirects to {target}: use that endpoint")
+        if mend := _mend(answer, url, kind):
+            return Misconfigured(f"{said}; {mend}")
         return Rejected(f"http {status}", said)
 
-    def _accepted(self, response: BaseHTTPResponse, answer: bytes) -> Outcome:
-        kind = response.headers.get("Content-Type", "")
-        if kind.startswith("text/html"):
-            return Misconfigured(
-                f"{self._endpoint} answered {response.status} with a web page; "
-                "that is no OTLP receiver"
-            )
-        return accepted(answer) if "protobuf" in kind else Accepted()
-
-    def _retry_after(self, response: BaseHTTPResponse) -> float | None:
-        header = response.headers.get("Retry-After")
+    def _retry_after(self, answer: Answer) -> float | None:
+        header = answer.headers.get("Retry-After")
         if header is None:
             return None
         try:
             seconds = self._parse_after(header)
-        except self._errors.InvalidHeader:
+        except Exception:  # noqa: BLE001 - whatever a header can make a parser do
             return None
         # An answer of 0, for ever, must not become a storm: back off as usual.
         return min(seconds, self._max_retry_after_seconds) if seconds > 0 else None
 
     def close(self) -> None:
         """Close the connection."""
-        self._pool.clear()
+        self._client.close()
 
 
-def _speaks_http2(error: Exception) -> bool:
-    # Its first frame says nothing in HTTP/1 and starts with a length below 65,536.
-    cause = error.args[-1] if error.args else None
-    return isinstance(cause, BadStatusLine) and str(cause).startswith("\0\0")
+def _kind(answer: Answer) -> str:
+    return answer.headers.get("Content-Type", "").strip().lower()
 
 
-def _make_pool(config: Config) -> PoolManager:
-    import urllib3
+def _words(body: bytes, kind: str) -> str:
+    """Return what an answer that is no success says, as a text."""
+    if "protobuf" in kind:
+        with contextlib.suppress(ValueError):
+            return status_message(body)
+    return body[:WORDS_READ].decode("utf-8", "replace").strip()
 
-    options: dict[str, Any] = {
-        "num_pools": 1,
-        "maxsize": 1,
-        "retries": False,
-        "timeout": urllib3.Timeout(
-            connect=config.timeout_seconds,
-            read=config.timeout_seconds,
-            total=config.export_timeout_seconds,
-        ),
-        # Read with each new connection, so that renewed files are taken up.
-        "ca_certs": config.certificate_file,
-        "cert_file": config.client_certificate_file,
-        "key_file": config.client_key_file,
-    }
-    variable, proxy = _proxy_for(config.endpoint)
-    if not proxy:
-        return urllib3.PoolManager(**options)
+
+def _taken(answer: Answer, url: str, kind: str) -> Accepted | Misconfigured:
+    if kind.startswith("text/html"):
+        return Misconfigured(
+            f"{url} answered {answer.status} with a web page; that is no OTLP receiver"
+        )
+    if "protobuf" in kind or "json" in kind:
+        return accepted(answer.body, is_json="json" in kind)
+    return Accepted()
+
+
+def _mend(answer: Answer, url: str, kind: str) -> str:
+    """Return what somebody has to mend before any batch passes, if it is that."""
+    status = answer.status
+    if status in {401, 403}:
+        return "check the authorization in headers="
+    if status == 407:
+        return "check the credentials in the proxy's URL"
+    if kind.startswith("text/html") or status in {405, 501}:
+        return "that is no OTLP receiver"
+    if status == 404:
+        return "an OTLP/HTTP endpoint ends in /v1/logs"
+    if not 300 <= status < 400:
+        return ""
+    if _target(answer, url) is not None:
+        return f"it redirects more than {MAX_REDIRECTS} times"
+    target = visible(answer.headers.get("Location", "elsewhere")[:WORDS_SHOWN])
+    return f"it redirects to {target}: use that endpoint"
+
+
+def _target(answer: Answer, url: str) -> str | None:
+    """Return where an answer sends the request, if it may be followed there."""
+    location = answer.headers.get("Location")
+    if answer.status not in {307, 308} or not location:
+        return None
+    here = urlsplit(url)
     try:
-        credentials = urlsplit(proxy).netloc.rpartition("@")[0]
-        headers = urllib3.make_headers(proxy_basic_auth=unquote(credentials) or None)
-        return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
-    except (urllib3.exceptions.HTTPError, ValueError):
-        raise ConfigError(
-            variable,
-            f"{proxy.partition('://')[0]}://...",
-            "a URL such as 'http://proxy:3128'; or put the host of the endpoint "
-            "into NO_PROXY",
-        ) from None
+        there = urlsplit(urljoin(url, location))
+        if _origin(here) != _origin(there):
+            return None
+    except ValueError:  # no URL
+        return None
+    return here._replace(path=there.path, query=there.query, fragment="").geturl()
 
 
-def _proxy_for(endpoint: str) -> tuple[str, str]:
-    """Return the variable that has a proxy for a URL, and the proxy or nothing."""
-    from urllib.request import getproxies_environment, proxy_bypass
-
-    parts = urlsplit(endpoint)
-    # Without variables both `getproxies` and `proxy_bypass` would ask the system,
-    # which a forked child must not do on macOS.
-    proxies = getproxies_environment()
-    if proxies and not proxy_bypass(parts.netloc):
-        for kind in (parts.scheme, "all"):
-            if proxy := proxies.get(kind, ""):
-                full = proxy if "://" in proxy else f"http://{proxy}"
-                return f"{kind.upper()}_PROXY", full
-    return "", ""
+def _origin(parts: SplitResult) -> tuple[str, str, int | None]:
+    port = _DEFAULT_PORTS.get(parts.scheme) if parts.port is None else parts.port
+    return parts.scheme, (parts.hostname or "").rstrip("."), port

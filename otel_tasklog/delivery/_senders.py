@@ -6,8 +6,7 @@ OTLP/gRPC alike:
 ============= ========================= ========================= ==================
 outcome       HTTP                      gRPC                      the batch
 ============= ========================= ========================= ==================
-Accepted      2xx with an empty or an   OK                        is delivered
-              OTLP body
+Accepted      2xx                       OK                        is delivered
 Retry         429, 502, 503, 504, no    CANCELLED, ABORTED,       waits, for ever
               connection, time-outs     DEADLINE_EXCEEDED,
                                         OUT_OF_RANGE, DATA_LOSS,
@@ -15,10 +14,10 @@ Retry         429, 502, 503, 504, no    CANCELLED, ABORTED,       waits, for eve
                                         RetryInfo also
                                         RESOURCE_EXHAUSTED
 Misconfigured 401, 403, 404, 405, 407,  UNAUTHENTICATED,          waits 30 to 60 s
-              501, 3xx, a web page,     PERMISSION_DENIED,
-              no address, TLS           UNIMPLEMENTED, no
-                                        address, TLS
-TooLarge      413, or a 400 whose       RESOURCE_EXHAUSTED,       is halved
+              501, a web page, TLS,     PERMISSION_DENIED,
+              no address, 3xx that is   UNIMPLEMENTED, no
+              not followed              address, TLS
+TooLarge      413, or a 400 whose       RESOURCE_EXHAUSTED,       is halved, or cut
               text says so              OUT_OF_RANGE or
                                         INVALID_ARGUMENT whose
                                         text says so
@@ -34,6 +33,8 @@ import dataclasses
 from typing import Final, Protocol, TypeAlias
 
 from otel_tasklog._config import VERSION
+from otel_tasklog._text import visible
+from otel_tasklog.delivery._answer import partial_success
 
 __all__ = [
     "MAX_ANSWER_BYTES",
@@ -51,11 +52,26 @@ __all__ = [
 
 USER_AGENT: Final = f"otel-tasklog/{VERSION}"
 MAX_ANSWER_BYTES: Final = 4_194_304
+_MESSAGE_CHARACTERS: Final = 300
 _TOO_LARGE_WORDS: Final = ("too large", "larger than", "exceeds", "body size")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Accepted:
+class _Answered:
+    """What all outcomes have.
+
+    Attributes:
+        status: The status of the HTTP answer, or gRPC's name for that of the call;
+            None without an answer. It decides nothing.
+    """
+
+    status: int | str | None = dataclasses.field(
+        default=None, kw_only=True, compare=False
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Accepted(_Answered):
     """The receiver took the batch, but for *rejected* records of it."""
 
     rejected: int = 0
@@ -63,7 +79,7 @@ class Accepted:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(_Answered):
     """Not now. *busy*: the receiver said so, after how many seconds if it did."""
 
     message: str
@@ -72,21 +88,21 @@ class Retry:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class TooLarge:
+class TooLarge(_Answered):
     """The batch is too large for the receiver."""
 
     message: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Misconfigured:
+class Misconfigured(_Answered):
     """No batch will pass until somebody mends something; the message says what."""
 
     message: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(_Answered):
     """The receiver refuses this batch for good."""
 
     reason: str
@@ -108,18 +124,13 @@ class Sender(Protocol):
         ...
 
 
-def accepted(answer: bytes) -> Accepted:
+def accepted(answer: bytes, *, is_json: bool = False) -> Accepted:
     """Return the outcome for the OTLP body of an answer that says yes."""
-    if not answer:  # the usual one, for which nothing needs to be imported
-        return Accepted()
-    from otel_tasklog.delivery._decode import (
-        partial_success,
-    )
-
     try:
-        return Accepted(*partial_success(answer))
+        rejected, message = partial_success(answer, is_json=is_json)
     except ValueError:
         return Accepted()  # it is taken, whatever else is wrong with who says so
+    return Accepted(max(rejected, 0), visible(message[:_MESSAGE_CHARACTERS]))
 
 
 def says_too_large(text: str) -> bool:

@@ -10,9 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
-    ExportLogsServiceRequest,
-)
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -254,25 +251,6 @@ def test_nan_is_nan() -> None:
     }  # fmt: skip
     [decoded] = decode_request(ours([record], {}))
     assert str(decoded.attributes["k"]) == "nan"
-
-
-def test_a_request_splits_into_two_that_hold_all_in_order() -> None:
-    records: list[dict[str, Any]] = [
-        {"timestamp": n, "scope": f"s{n % 3}", "severity": 9, "text": "INFO",
-         "body": str(n), "attributes": {}, "span": None}
-        for n in range(11)
-    ]  # fmt: skip
-    encoder = Encoder({"service.name": "x"}, include=())
-    body = ours(records, {"service.name": "x"})
-    halves = encoder.split(body)
-    assert [count for _, count in halves] == [5, 6]
-    bodies = [d.body for half, _ in halves for d in decode_request(half)]
-    assert bodies == [d.body for d in decode_request(body)]
-    for half, count in halves:
-        request = ExportLogsServiceRequest.FromString(half)
-        scopes = request.resource_logs[0].scope_logs
-        assert sum(len(s.log_records) for s in scopes) == count
-        assert all(s.log_records for s in scopes)
 
 
 def test_more_origins_tasks_and_keys_than_are_remembered() -> None:

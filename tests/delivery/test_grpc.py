@@ -225,6 +225,34 @@ def test_nobody_listening_is_a_retry_and_back_at_once_when_somebody_does(
         assert sender.send(b"x") == Accepted()  # gRPC itself would wait a second
 
 
+@pytest.mark.parametrize("error", [0, 2, 7, 8, 11])
+def test_a_stream_that_is_cut_off_is_a_retry(
+    make_sender: Callable[..., GrpcSender], error: int
+) -> None:
+    def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+        head = len(payload).to_bytes(3, "big") + bytes([kind, flags])
+        return head + stream.to_bytes(4, "big") + payload
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(frame(4, 0, 0) + frame(4, 1, 0))  # SETTINGS, and yes
+            while b"the body" not in connection.recv(65_536):
+                pass
+            connection.sendall(frame(3, 0, 1, error.to_bytes(4, "big")))  # RST_STREAM
+            while connection.recv(65_536):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        sender = make_sender(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        outcome = sender.send(b"the body")
+        sender.close()
+        serving.join(10)
+    assert isinstance(outcome, Retry), outcome
+
+
 def test_a_peer_that_never_answers_is_a_retry_in_time(
     make_sender: Callable[..., GrpcSender],
 ) -> None:

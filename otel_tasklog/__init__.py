@@ -36,6 +36,7 @@ from otel_tasklog.capture._handler import TaskLogHandler
 from otel_tasklog.capture._record import TaskRecord
 from otel_tasklog.capture._scopes import bind, task
 from otel_tasklog.capture._tasks import current_task_id, new_task_id
+from otel_tasklog.delivery._refused import RefusedBatch
 from otel_tasklog.store._follow import Follower
 from otel_tasklog.store._query import Query
 from otel_tasklog.store._storage import Stats
@@ -53,6 +54,7 @@ __all__ = [
     "MonitorError",
     "NotInstalledError",
     "Query",
+    "RefusedBatch",
     "Stats",
     "TaskLog",
     "TaskLogError",

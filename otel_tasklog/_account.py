@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from typing import TYPE_CHECKING
 
 from otel_tasklog.store._storage import Stats
@@ -36,28 +37,38 @@ def account(
     exportable = intake.exportable()
     waiting = len(intake.waiting)
     dropped_here = intake.dropped.value
-    rejected = dict(outbox.rejected) if outbox is not None else {}
-    dropped = dict(outbox.dropped) if outbox is not None else {}
-    if abandoned:
-        dropped["closed"] = dropped.get("closed", 0) + abandoned
-    if dropped_here:
-        dropped["buffer_full"] = dropped.get("buffer_full", 0) + dropped_here
+    rejected, dropped, dropped_bytes = Tally[str](), Tally[str](), Tally[str]()
+    if outbox is not None:
+        rejected += outbox.rejected
+        dropped += outbox.dropped
+        dropped_bytes += outbox.dropped_bytes
+        outbox.overflow.count_losses(dropped, dropped_bytes)
+    # Adding leaves out what is 0.
+    dropped += Tally(closed=abandoned, buffer_full=dropped_here)
+    dropped_bytes += Tally(
+        closed=intake.waiting_bytes if abandoned else 0,
+        buffer_full=intake.dropped_bytes,
+    )
     kept = ring.kept + waiting
     beyond = max(kept - ring.max_records, 0)
     return Stats(
         captured=captured,
         accepted=taken + exportable + dropped_here,
-        recovered=0,
+        recovered=outbox.overflow.recovered if outbox is not None else 0,
         delivered=outbox.delivered if outbox is not None else 0,
-        rejected=sum(rejected.values()),
-        rejected_by=rejected,
-        dropped=sum(dropped.values()),
-        dropped_by=dropped,
-        spooled=0,
+        rejected=rejected.total(),
+        rejected_by=dict(rejected),
+        dropped=dropped.total(),
+        dropped_by=dict(dropped),
+        dropped_bytes=dropped_bytes.total(),
+        dropped_bytes_by=dict(dropped_bytes),
+        spooled=outbox.spooled if outbox is not None else 0,
+        spooled_bytes=outbox.overflow.size_bytes if outbox is not None else 0,
         pending=exportable - abandoned + (outbox.records if outbox is not None else 0),
         pending_bytes=intake.waiting_bytes + outbox.size_bytes
         if outbox is not None
         else 0,
+        in_flight=outbox.sent_records if outbox is not None else 0,
         kept=kept - beyond,
         kept_bytes=ring.kept_bytes,
         evicted=ring.evicted + dropped_here + intake.unseen.value + beyond,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.sdk.resources import Resource
 
@@ -17,12 +19,20 @@ from otel_tasklog.capture._values import (
 from otel_tasklog.delivery._encode import Encoder
 from otel_tasklog.delivery._http import HttpSender
 from otel_tasklog.delivery._outbox import Outbox
+from otel_tasklog.delivery._overflow import Overflow
+from otel_tasklog.delivery._refused import Refused
+from otel_tasklog.delivery._spool import Spool
 
 if TYPE_CHECKING:
+    from collections import deque
+
     from otel_tasklog._config import Config
     from otel_tasklog.delivery._senders import Sender
 
 __all__ = ["make_outbox", "make_resource", "make_sender"]
+
+BATCHES: Final = 4
+"""At least so many fit into the buffer."""
 
 
 def make_resource(config: Config) -> Resource:
@@ -38,8 +48,19 @@ def make_resource(config: Config) -> Resource:
     return Resource.create(attributes)
 
 
-def make_outbox(config: Config, resource: Resource) -> Outbox:
-    """Return an empty outbox for the records of a resource."""
+def make_outbox(
+    config: Config, resource: Resource, reports: deque[tuple[str, str]]
+) -> Outbox:
+    """Return an empty outbox for the records of a resource.
+
+    Args:
+        config: The settings.
+        resource: The resource.
+        reports: Takes a cause and a text when the disk fails.
+
+    Raises:
+        ConfigError: ``spool_dir`` can be no spool.
+    """
     encoder = Encoder(
         {
             clean_text(str(k)): clean_value(snapshot(v), AttributeNames())
@@ -48,10 +69,31 @@ def make_outbox(config: Config, resource: Resource) -> Outbox:
         schema_url=resource.schema_url,
         include=config.include,
     )
+
+    def report(cause: str, text: str) -> None:
+        reports.append((cause, text))
+
+    directory = None if config.spool_dir is None else Path(config.spool_dir)
+    spool = None
+    if directory is not None:
+        spool = Spool(
+            directory,
+            max_bytes=config.spool_bytes,
+            fsync=config.spool_fsync,
+            report=report,
+        )
     return Outbox(
         encoder=encoder,
-        batch_records=config.batch_records,
-        batch_bytes=config.batch_bytes,
+        refused=Refused(directory, report),
+        # With a spool, half of the buffer is for what comes before the next turn.
+        overflow=Overflow(spool, config.buffer_records // 2, config.buffer_bytes // 2),
+        write_seconds=math.inf if spool is None else config.spool_interval_seconds,
+        drop_newest=config.drop_policy == "newest",
+        # A batch is dropped whole, so it is to be a small part of what fits.
+        limits=(
+            min(config.batch_records, max(config.buffer_records // BATCHES, 1)),
+            min(config.batch_bytes, max(config.buffer_bytes // BATCHES, 1)),
+        ),
         delay_seconds=config.schedule_delay_seconds,
     )
 

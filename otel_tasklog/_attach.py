@@ -6,12 +6,11 @@ Everything done by `Attachment.attach` is undone by `Attachment.detach`.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 from weakref import ref
 
 from otel_tasklog._config import level_number
@@ -23,7 +22,7 @@ from otel_tasklog._hints import (
     sent_twice,
 )
 from otel_tasklog._placement import Placement
-from otel_tasklog._process import TerminationGuard
+from otel_tasklog._process import TerminationGuard, at_end, not_at_end
 from otel_tasklog._recipes import ServerHandler, places
 from otel_tasklog._uncaught import UncaughtHooks
 from otel_tasklog.delivery._http import HTTP_LOGGERS
@@ -36,6 +35,18 @@ if TYPE_CHECKING:
     from otel_tasklog.capture._port import Port
 
 __all__ = ["Attachment"]
+
+LAST_WORDS_SECONDS: Final = 1.0
+"""So long the end waits until they are said."""
+
+_log = logging.getLogger("otel_tasklog")
+
+_OFF_MAIN: Final = Hint(
+    "SIGTERM",
+    "a SIGTERM will end this program without delivering: Python lets its main thread "
+    "alone take the signal over, and this TaskLog was made by another; call install() "
+    "on the main thread, or pass handle_sigterm=False if that is meant",
+)
 
 
 class Attachment:
@@ -110,11 +121,12 @@ class Attachment:
         for name in HTTP_LOGGERS:
             logging.getLogger(name).addFilter(self._not_ours)
         self._attached = True
-        atexit.register(at_exit)
+        at_end(at_exit)
         if self._config.handle_sigterm:
             self._deliver = at_termination
             self._guard = TerminationGuard(at_termination)
-            self._guard.arm()
+            if not self._guard.arm() and self.exports:
+                self.hints.give(_OFF_MAIN)
         if self._uncaught is not None:
             self._uncaught.attach()
         self.watch_loop()
@@ -122,8 +134,7 @@ class Attachment:
 
     def detach(self, *, at_exit: Callable[[], object]) -> None:
         """Undo it, but for what somebody else changed meanwhile."""
-        atexit.unregister(at_exit)
-        self.disarm()
+        not_at_end(at_exit)
         if self._uncaught is not None:
             self._uncaught.detach()
         hints = self._look()
@@ -136,9 +147,24 @@ class Attachment:
             root.setLevel(self._level_before)
         self.hints.give(*hints)
 
-    def remove_console(self) -> None:
-        """Take the console away, once there is nothing more to be said on it."""
+    def say_last(self, text: str) -> None:
+        """Say something before a signal ends the process. In its handler.
+
+        The worker says it, so that a console that blocks does not hold up the end.
+        """
+        said = threading.Event()
+
+        def say() -> None:
+            _log.warning("%s", text)
+            said.set()
+
+        self._run(say)
+        said.wait(LAST_WORDS_SECONDS)
+
+    def release(self) -> None:
+        """Let go of what the end needs: the console to speak on, and SIGTERM."""
         self._placement.remove_console()
+        self.disarm()
 
     def watch_loop(self) -> None:
         """Hear of the running event loop's uncaught exceptions, if it is asked for."""

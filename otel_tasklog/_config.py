@@ -11,13 +11,14 @@ import dataclasses
 import difflib
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from otel_tasklog._checks import check_numbers, check_switches
 from otel_tasklog._connection import (
     DEFAULT_ENDPOINTS,
     GRPC,
     HTTP,
-    LONGEST_TIMEOUT_SECONDS,
     check_endpoint,
     check_files,
     check_headers,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from opentelemetry._logs import LoggerProvider
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk._logs.export import LogRecordExporter
 
     from otel_tasklog._connection import FilePath
@@ -65,9 +67,9 @@ class Config:
             PEM, with the certificates between it and the authority.
         insecure: Whether gRPC goes without TLS, for an endpoint that is no URL;
             None is False. In a URL the scheme says it.
-        timeout_seconds: HTTP: for connecting, and again for each part of the answer;
-            gRPC: for all of it.
-        export_timeout_seconds: For one attempt to send a batch, all in all.
+        timeout_seconds: HTTP: for connecting, again for sending, and again for the
+            whole answer; gRPC: for all of it.
+        export_timeout_seconds: For one attempt to send a batch, with its redirects.
         max_retry_after_seconds: A receiver may ask for a longer pause in vain.
         level: Sets the root logger's level until `close`; None leaves it.
         export_level: What is below it stays in the ring and is not sent.
@@ -78,6 +80,7 @@ class Config:
         logger_provider: Send the records through its loggers, and so through the
             processors of an OpenTelemetry set-up that the application has already,
             instead of sending them ourselves.
+        meter_provider: Shows delivery in its metrics; None does not.
         console: A handler on the root logger silences Python's output of last
             resort. ``"auto"`` puts an equal one beside ours if the root has no other
             handler; True always; False never.
@@ -87,6 +90,17 @@ class Config:
         ring_bytes: How many bytes they may take, estimated.
         buffer_records: How many records may wait for the receiver.
         buffer_bytes: How many bytes they may take.
+        drop_policy: What goes when more come than fit: the ``"oldest"``, or the
+            ``"newest"``.
+        block_seconds: How long a log call may wait for room first. Never one on a
+            thread that runs an event loop.
+        spool_dir: A directory for what is to be sent, so that it outlives the process
+            and an outage longer than the buffer. Any number of processes of one user
+            may share it.
+        spool_bytes: How many bytes one process may keep there.
+        spool_interval_seconds: How long a record may be in memory alone.
+        spool_fsync: Whether to wait for the disk each time, for what the loss of the
+            machine would cost.
         batch_records: At most so many records a request.
         batch_bytes: At most so many bytes a request, before compression.
         schedule_delay_seconds: How long a record waits for others.
@@ -120,12 +134,19 @@ class Config:
     loggers: Sequence[str | logging.Logger] = ("",)
     exporter: LogRecordExporter | Literal["otlp", "console", "none"] | None = "otlp"
     logger_provider: LoggerProvider | None = None
+    meter_provider: MeterProvider | None = None
     console: bool | Literal["auto"] = "auto"
     include: Sequence[Include] = INCLUDED
     ring_records: int = 20_000
     ring_bytes: int = 32 * 1024 * 1024
     buffer_records: int = 65_536
     buffer_bytes: int = 96 * 1024 * 1024
+    drop_policy: Literal["oldest", "newest"] = "oldest"
+    block_seconds: float = 0.0
+    spool_dir: FilePath | None = None
+    spool_bytes: int = 256 * 1024 * 1024
+    spool_interval_seconds: float = 0.2
+    spool_fsync: bool = False
     batch_records: int = DEFAULT_BATCH_RECORDS
     batch_bytes: int = 1024 * 1024
     schedule_delay_seconds: float = 1.0
@@ -147,12 +168,29 @@ class Config:
         if self.logger_provider is not None:
             _check_provider(self)
         _check_names(self)
-        _check_numbers(self)
+        settings = {
+            each.name: getattr(self, each.name) for each in dataclasses.fields(self)
+        }
+        check_switches(settings)
+        check_numbers(settings)
+        if self.batch_records > self.buffer_records:
+            raise ConfigError(
+                "batch_records",
+                self.batch_records,
+                f"at most buffer_records ({self.buffer_records})",
+            )
 
     @property
     def export_levelno(self) -> int:
         """The export level as a number."""
         return level_number("export_level", self.export_level)
+
+    @property
+    def take_delay_seconds(self) -> float:
+        """How long a record may wait for the worker."""
+        if self.spool_dir is None:
+            return self.schedule_delay_seconds
+        return min(self.schedule_delay_seconds, self.spool_interval_seconds)
 
     @classmethod
     def from_env(
@@ -250,9 +288,11 @@ def _check_connection(config: Config) -> None:
 def _check_choices(config: Config) -> None:
     if not isinstance(config.console, bool) and config.console != "auto":
         raise ConfigError("console", config.console, "True, False or 'auto'")
-    for setting in ("handle_sigterm", "uncaught", "monitor"):
-        if not isinstance(getattr(config, setting), bool):
-            raise ConfigError(setting, getattr(config, setting), "True or False")
+    if config.drop_policy not in ("oldest", "newest"):
+        raise ConfigError("drop_policy", config.drop_policy, "'oldest' or 'newest'")
+    directory = config.spool_dir
+    if directory == "" or not isinstance(directory, str | PathLike | None):
+        raise ConfigError("spool_dir", directory, "a directory or None")
     if not _is_sequence(config.include) or not INCLUDABLE.issuperset(config.include):
         raise ConfigError(
             "include", config.include, f"a sequence out of {sorted(INCLUDABLE)}"
@@ -264,6 +304,12 @@ def _check_choices(config: Config) -> None:
             "exporter",
             config.exporter,
             "one of 'otlp', 'console' and 'none', or an SDK LogRecordExporter",
+        )
+    if config.meter_provider is not None and not callable(
+        getattr(config.meter_provider, "get_meter", None)
+    ):
+        raise ConfigError(
+            "meter_provider", config.meter_provider, "a MeterProvider or None"
         )
 
 
@@ -298,30 +344,3 @@ def _check_names(config: Config) -> None:
     for logger in config.loggers:
         if not isinstance(logger, str | logging.Logger):
             raise ConfigError("loggers", logger, "a logger or its name")
-
-
-def _check_numbers(config: Config) -> None:
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        number = not isinstance(value, bool)
-        if field.name.endswith(("_records", "_bytes")) and not (
-            number and isinstance(value, int) and value >= 1
-        ):
-            raise ConfigError(field.name, value, "a whole number, at least 1")
-        if field.name.endswith("_seconds") and not (
-            number and isinstance(value, int | float) and 0 <= value < float("inf")
-        ):
-            raise ConfigError(field.name, value, "a number of seconds, 0 or more")
-    for setting in ("timeout_seconds", "export_timeout_seconds"):
-        if not 0 < getattr(config, setting) <= LONGEST_TIMEOUT_SECONDS:
-            raise ConfigError(
-                setting,
-                getattr(config, setting),
-                f"more than 0 seconds, and at most {LONGEST_TIMEOUT_SECONDS:,.0f}",
-            )
-    if config.batch_records > config.buffer_records:
-        raise ConfigError(
-            "batch_records",
-            config.batch_records,
-            f"at most buffer_records ({config.buffer_records})",
-        )

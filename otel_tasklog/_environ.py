@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
+from opentelemetry.metrics import MeterProvider, get_meter_provider
+
 from otel_tasklog._connection import HTTP, LOGS_PATH, LONGEST_TIMEOUT_SECONDS
 from otel_tasklog._errors import ConfigError
 
@@ -41,6 +43,10 @@ def _timeout(text: str) -> float:
 def _yes(text: str) -> bool:
     # The specification knows only "true"; all else is false.
     return text.lower() == "true"
+
+
+def _global_meter_provider(text: str) -> MeterProvider | None:
+    return get_meter_provider() if _yes(text) else None
 
 
 def _header_list(text: str) -> dict[str, str]:
@@ -74,6 +80,11 @@ VARIABLES: Final = [
     Variable("insecure", _otlp("INSECURE"), _yes),
     Variable("timeout_seconds", _otlp("TIMEOUT"), _timeout, _WHOLE_MILLISECONDS),
     Variable("exporter", ("OTEL_LOGS_EXPORTER",), str.lower),
+    Variable(
+        "meter_provider",
+        ("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED",),
+        _global_meter_provider,
+    ),
     Variable(
         "export_timeout_seconds",
         ("OTEL_BLRP_EXPORT_TIMEOUT",),

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opentelemetry._logs import LoggerProvider
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk._logs.export import LogRecordExporter
 
     from otel_tasklog._connection import FilePath
@@ -37,12 +38,19 @@ class HandlerSettings(TypedDict, total=False):
     export_level: int | str
     exporter: LogRecordExporter | Literal["otlp", "console", "none"] | None
     logger_provider: LoggerProvider | None
+    meter_provider: MeterProvider | None
     console: bool | Literal["auto"]
     include: Sequence[Include]
     ring_records: int
     ring_bytes: int
     buffer_records: int
     buffer_bytes: int
+    drop_policy: Literal["oldest", "newest"]
+    block_seconds: float
+    spool_dir: FilePath | None
+    spool_bytes: int
+    spool_interval_seconds: float
+    spool_fsync: bool
     batch_records: int
     batch_bytes: int
     schedule_delay_seconds: float

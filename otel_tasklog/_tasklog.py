@@ -16,9 +16,8 @@ other. `install`, in its own module, makes one and remembers it until it is clos
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
-import threading
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from otel_tasklog._account import account
@@ -26,8 +25,9 @@ from otel_tasklog._assemble import make_outbox, make_resource, make_sender
 from otel_tasklog._attach import Attachment
 from otel_tasklog._config import check_names
 from otel_tasklog._errors import ClosedError, ConfigError
-from otel_tasklog._loop import resolver_of, run_in_own_thread
-from otel_tasklog._process import renew_after_fork
+from otel_tasklog._loop import Answer, resolver_of, run_in_own_thread, warn_in_loop
+from otel_tasklog._metrics import measured
+from otel_tasklog._process import park_before_fork, renew_after_fork
 from otel_tasklog.capture._handler import TaskLogHandler
 from otel_tasklog.capture._port import Port
 from otel_tasklog.capture._record import ORIGIN, sealed_sizes
@@ -35,8 +35,9 @@ from otel_tasklog.capture._resolve import Resolver
 from otel_tasklog.delivery._buffer import Intake, Wake
 from otel_tasklog.delivery._counter import Counter
 from otel_tasklog.delivery._echo import while_exporting
+from otel_tasklog.delivery._messages import Errand, Flush
 from otel_tasklog.delivery._threads import Threads
-from otel_tasklog.delivery._worker import Errand, Flush, Worker
+from otel_tasklog.delivery._worker import Worker
 from otel_tasklog.store._follow import Follower, Followers
 from otel_tasklog.store._memory import Ring
 from otel_tasklog.store._query import Conditions, Filters, Query
@@ -48,13 +49,13 @@ if TYPE_CHECKING:
     from otel_tasklog._config import Config
     from otel_tasklog._hints import Hints
     from otel_tasklog.capture._record import Captured, TaskRecord
+    from otel_tasklog.delivery._outbox import Outbox
+    from otel_tasklog.delivery._refused import RefusedBatch
     from otel_tasklog.delivery._senders import Sender
     from otel_tasklog.monitor import Monitor
     from otel_tasklog.store._storage import Stats
 
 __all__ = ["TaskLog"]
-
-_log = logging.getLogger("otel_tasklog")
 
 
 class TaskLog:
@@ -73,6 +74,7 @@ class TaskLog:
         self._resolve = Resolver()
         self._monitor: Monitor | None = None
         self._closed = False
+        self._outbox: Outbox | None = None
         self.when_closed: Callable[[], None] = lambda: None
         self.handler: Final = TaskLogHandler()
         """Attach it to a logger that does not propagate to one of ``loggers``."""
@@ -92,39 +94,45 @@ class TaskLog:
             at_exit=self.close,
             at_termination=self._deliver_at_termination,
         )
+        if self.config.spool_dir is not None:
+            self._threads.start()  # a dead process may have left something there
 
     def _deliver_at_termination(self) -> None:
         timeout = self._attachment.seconds_left()
-        if self._closed:  # or is being closed, by another thread
-            self._worker.stopped.wait(timeout)
-        else:
-            self.flush(timeout)
+        if self._closed:  # or about to be: the signal may have interrupted that
+            self._threads.stop(timeout)
+        elif not self.flush(timeout) and (left := self.stats().pending):
+            cause = self.stats().last_error or "no answer in time"
+            self._attachment.say_last(f"SIGTERM: {left} records not delivered: {cause}")
 
     def _assemble(self) -> None:
         config = self.config
         exports = config.exporter is not None or self._given_sender is not None
         self._export_level = config.export_levelno if exports else sys.maxsize
         self._intake = Intake(
-            records=config.buffer_records,
-            size_bytes=config.buffer_bytes,
+            limits=(config.buffer_records, config.buffer_bytes),
             export_level=self._export_level,
             start=lambda: self._threads.start(),  # noqa: PLW0108 - it is made below
             followed=lambda: bool(self._followers),
+            drop_newest=config.drop_policy == "newest",
+            block_seconds=config.block_seconds,
+            own_threads=self.port.own_threads,
         )
         self._ring = Ring(
             records=config.ring_records,
             size_bytes=config.ring_bytes,
             unfinished=lambda: self._resolve(self._intake.unfinished()),
         )
-        self._sender = self._given_sender or make_sender(config)
-        self._outbox = (
-            make_outbox(config, self._resource) if self._sender is not None else None
-        )
+        self._sender = measured(self._given_sender or make_sender(config), self)
+        reports: deque[tuple[str, str]] = deque()
+        if self._sender is not None:
+            self._outbox = make_outbox(config, self._resource, reports)
         self._worker = Worker(
+            reports=reports,
             intake=self._intake,
             process=self._process,
             outbox=self._outbox,
-            delay_seconds=config.schedule_delay_seconds,
+            delay_seconds=config.take_delay_seconds,
             limits=(config.buffer_records, config.buffer_bytes),
         )
         self._followers = Followers(self._ring, self._intake.unfinished, self._worker)
@@ -132,8 +140,9 @@ class TaskLog:
         self._threads = Threads(
             self._worker, self._intake, self._outbox, self._sender,
             own_threads=self.port.own_threads,
-            on_worker=self._know_worker,
+            on_worker=self.port.know_worker,
         )  # fmt: skip
+        park_before_fork(self._threads)
         self._taken, self._sequence = 0, Counter()
         self.port.accept = self._intake.accept
         self.port.next_sequence = self._sequence.add
@@ -141,9 +150,6 @@ class TaskLog:
     def _run(self, errand: Callable[[], None]) -> None:
         self._intake.inbox.put(Errand(errand))
         self._threads.start()
-
-    def _know_worker(self, ident: int) -> None:
-        self.port.worker_thread = ident
 
     def _wake(self) -> None:
         self._intake.inbox.put(Wake.MANY)
@@ -216,6 +222,10 @@ class TaskLog:
                 abandoned=self._worker.abandoned,
             )
 
+    def refused(self) -> list[RefusedBatch]:
+        """Return the last batches that the receiver refused for good, newest last."""
+        return self._outbox.refused.batches() if self._outbox is not None else []
+
     def flush(self, timeout_seconds: float = 5.0) -> bool:
         """Deliver what was accepted before the call. Blocks; see `aflush`.
 
@@ -225,15 +235,9 @@ class TaskLog:
         Raises:
             ClosedError: You closed this TaskLog.
         """
-        finished = threading.Event()
-        outcome: list[bool] = []
-
-        def done(whole: bool) -> None:  # noqa: FBT001
-            outcome.append(whole)
-            finished.set()
-
-        self._ask(Flush(done), "flush")
-        return finished.wait(min(timeout_seconds, 1e8)) and outcome[0]
+        answer = Answer()
+        self._ask(Flush(answer.give), "flush")
+        return answer.wait(timeout_seconds)
 
     async def aflush(self, timeout_seconds: float = 5.0) -> bool:
         """Do as `flush` without blocking the event loop."""
@@ -270,11 +274,13 @@ class TaskLog:
         timeout = self._attachment.seconds_left()
         try:
             self._threads.stop(timeout if timeout_seconds is None else timeout_seconds)
+            if self._outbox is not None:
+                self._outbox.overflow.close()
             if self._sender is not None:
                 self._sender.close()
         finally:  # also on Ctrl-C
             self._followers.end()
-            self._attachment.remove_console()
+            self._attachment.release()
             self.when_closed()
 
     async def aclose(self, timeout_seconds: float | None = None) -> None:
@@ -288,6 +294,8 @@ class TaskLog:
     def renew(self) -> None:
         """Start over in a forked child: nothing of the parent's is sent twice."""
         self._followers.forget()
+        if self._outbox is not None:
+            self._outbox.overflow.forget()
         if not self._closed:
             self._assemble()
             self._attachment.renew()
@@ -327,15 +335,7 @@ class TaskLog:
 
     def __exit__(self, *raised: object) -> None:
         """Close, which blocks: in a coroutine use ``async with``."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            _log.warning(
-                "a TaskLog was left by 'with' in a coroutine, which blocks the event "
-                "loop while it delivers; use 'async with'"
-            )
+        warn_in_loop("a TaskLog was left by 'with'", "'async with'")
         self.close()
 
     async def __aenter__(self) -> Self:

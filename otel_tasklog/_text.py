@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CONTINUED", "continued", "cut", "fold", "visible", "width_of"]
+__all__ = ["CONTINUED", "continued", "count_of", "cut", "fold", "visible", "width_of"]
 
 CONTINUED: Final = "  | "
 """Starts each line that continues another: log text can never start a line."""
@@ -28,6 +28,11 @@ def visible(value: object) -> str:
         each if each.isprintable() else each.encode("unicode_escape").decode()
         for each in text
     )
+
+
+def count_of(records: int) -> str:
+    """Return ``1 record``, ``2 records``."""
+    return f"{records} record" if records == 1 else f"{records} records"
 
 
 def width_of(text: str) -> int:

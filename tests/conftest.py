@@ -47,6 +47,25 @@ def _same_logging_afterwards() -> Iterator[None]:
                 logger.removeHandler(handler)
 
 
+class Said(logging.Handler):
+    """What the library said of itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    handler, log = Said(), logging.getLogger("otel_tasklog")
+    log.addHandler(handler)
+    yield handler.lines
+    log.removeHandler(handler)
+
+
 class Harness:
     """A TaskLog that sends into memory, and a logger that feeds it alone."""
 

@@ -79,25 +79,6 @@ CONFIGURATIONS = {
 }
 
 
-class Said(logging.Handler):
-    """What the library said of itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-
-
-@pytest.fixture
-def said() -> Iterator[list[str]]:
-    handler, log = Said(), logging.getLogger("otel_tasklog")
-    log.addHandler(handler)
-    yield handler.lines
-    log.removeHandler(handler)
-
-
 @pytest.fixture
 def logger() -> Iterator[Callable[[str], logging.Logger]]:
     """Return loggers that are afterwards as if nobody had ever configured them."""

@@ -78,6 +78,18 @@ RUNS = {
     ),
     "follow_thread": Run(3, shows=("INFO open", "INFO charging order-1")),
     "live_tasks": Run(3, arguments=("0.2",)),
+    "metrics": Run(
+        3,
+        shows=(
+            "otel.sdk.log.created 3 {log_record}",
+            "otel.sdk.processor.log.queue.size 0 {log_record}",
+            "otel.sdk.processor.log.queue.capacity 65536 {log_record}",
+            "otel.sdk.processor.log.processed 3 {log_record}",
+            "otel.sdk.exporter.log.inflight 0 {log_record}",
+            "otel.sdk.exporter.log.exported 3 {log_record}",
+            "otel.sdk.exporter.operation.duration 1 s",
+        ),
+    ),
     "otel_processor": Run(
         1, shows=("shop.payments | shop.charged | charged the card",)
     ),

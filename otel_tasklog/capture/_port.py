@@ -55,6 +55,10 @@ class Port:
         self.shapes: Shapes = Shapes(ignored=STANDARD_FIELDS)
         self.guesses: dict[object, tuple[int, Shape]] = self.shapes.guesses
 
+    def know_worker(self, ident: int) -> None:
+        """Learn which thread is the worker's."""
+        self.worker_thread = ident
+
     def close(self) -> None:
         """Send the handlers away; one made by hand finds the next TaskLog itself."""
         self.closed = True

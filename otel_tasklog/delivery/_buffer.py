@@ -3,26 +3,35 @@
 Guarantees of `Intake.accept`: no lock, no wait, no allocation but the deque's. The
 only thing that wakes the worker is ``SimpleQueue.put``, which is safe in a signal
 handler that interrupts another ``put``; ``Event.set`` and ``queue.Queue`` deadlock
-there. What does not fit is dropped, oldest first, and counted.
+there. What does not fit is dropped, oldest or newest first, and counted.
+
+One exception: with ``block_seconds`` a thread that runs no event loop waits, by looking
+again and again, for the worker to make room; it takes no lock either.
 """
 
 from __future__ import annotations
 
 import enum
+import time
+from asyncio import _get_running_loop  # pyright: ignore[reportPrivateUsage]
 from collections import deque
 from queue import SimpleQueue
+from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from otel_tasklog.capture._record import ORIGIN, SEQUENCE, SIZE, Captured
 from otel_tasklog.delivery._counter import Counter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 __all__ = ["WAKE_RECORDS", "Intake", "Wake"]
 
 WAKE_RECORDS: Final = 512
 """A power of two: the worker is woken once for so many records."""
+
+LOOK_SECONDS: Final = 0.002
+"""So often a thread that waits for room looks for it."""
 
 FOLLOWED_SECONDS: Final = 0.1
 """While somebody follows, a record waits no longer for others."""
@@ -42,30 +51,41 @@ class Intake:
     """Hands records from any thread to the worker.
 
     Args:
-        records: How many may wait.
-        size_bytes: How many bytes may wait, by the records' own estimate.
+        limits: How many records and, by their own estimate, bytes may wait.
         export_level: Dropping a record below it is no loss for delivery.
         start: Starts the worker; called by the first record of a process.
         followed: Whether somebody waits for the records to be finished.
+        drop_newest: Whether what does not fit is the newest, not the oldest.
+        block_seconds: How long a thread without an event loop waits for room first.
+        own_threads: The idents of threads that must not wait.
     """
 
     def __init__(
         self,
         *,
-        records: int,
-        size_bytes: int,
+        limits: tuple[int, int],
         export_level: int,
         start: Callable[[], bool],
         followed: Callable[[], bool] = bool,
+        drop_newest: bool = False,
+        block_seconds: float = 0.0,
+        own_threads: Collection[int | None] = (),
     ) -> None:
         self.waiting: deque[Captured] = deque()
         self.taken: list[Captured] = []
         self.inbox: SimpleQueue[object] = SimpleQueue()
         self.parked = True  # until the first record starts the worker
         self.hurried = False  # a Wake.MANY is on its way
-        self.room_records = records
-        self.room_bytes = size_bytes
+        self._max_records, self._max_bytes = limits
+        # Kept free by the worker for what comes before its next turn.
+        self.reserve_records = min(self._max_records // 4, 2 * WAKE_RECORDS)
+        self.reserve_bytes = self._max_bytes // 8
+        self._block_seconds = block_seconds
+        self._own_threads = own_threads
+        self._drop_newest = drop_newest
+        self.leave_room(0, 0)
         self.waiting_bytes = 0
+        self.dropped_bytes = 0
         self.dropped = Counter()
         self.unseen = Counter()
         self._export_level = export_level
@@ -85,14 +105,54 @@ class Intake:
             started = self._start()
             self.parked = not started
             self.inbox.put(Wake.FIRST)
+            self._start()  # the threads may have left between the two, for a fork
         elif not captured[SEQUENCE] % WAKE_RECORDS and not self.hurried:
             self.hurried = True
             self.inbox.put(Wake.MANY)
-        if size > self.room_bytes or len(waiting) > self.room_records:
+        if size > self._ease_bytes or len(waiting) > self._ease_records:
             self._relieve()
 
+    def leave_room(self, records: int, size_bytes: int) -> None:
+        """Take no more than fits beside what the outbox holds. From the worker."""
+        self._room_records = max(self._max_records - records, 1)
+        self._room_bytes = max(self._max_bytes - size_bytes, 1)
+        # Who can wait does so before the worker has to drop anything.
+        self._calm_records = self._room_records - 2 * self.reserve_records
+        self._calm_bytes = self._room_bytes - 2 * self.reserve_bytes
+        ease_records, ease_bytes = self._room_records // 2, self._room_bytes // 2
+        if self._block_seconds:
+            ease_records = min(ease_records, self._calm_records)
+            ease_bytes = min(ease_bytes, self._calm_bytes)
+        self._ease_records, self._ease_bytes = ease_records, ease_bytes
+
     def _relieve(self) -> None:
-        """Drop the oldest records until the rest fits.
+        """Hurry the worker; wait for it, or drop, if that is too late."""
+        self._hurry()
+        if (
+            self._block_seconds
+            and _get_running_loop() is None
+            and get_ident() not in self._own_threads
+        ):
+            self._await_room()
+        self._drop()
+
+    def _hurry(self) -> None:
+        if not self.hurried:
+            self.hurried = True
+            self.inbox.put(Wake.MANY)
+
+    def _await_room(self) -> None:
+        """Wait for the worker, by looking: a lock could be held by who is waiting."""
+        ends = time.monotonic() + self._block_seconds
+        while time.monotonic() < ends and (
+            self.waiting_bytes > self._calm_bytes
+            or len(self.waiting) > self._calm_records
+        ):
+            self._hurry()
+            time.sleep(LOOK_SECONDS)
+
+    def _drop(self) -> None:
+        """Drop records until the rest fits.
 
         Freeing a record may run a ``__del__`` that logs, through a context value
         of the application. That call must not start dropping too, or it would
@@ -103,13 +163,17 @@ class Intake:
         self._relieving = True
         try:
             while self.waiting and (
-                self.waiting_bytes > self.room_bytes
-                or len(self.waiting) > self.room_records
+                self.waiting_bytes > self._room_bytes
+                or len(self.waiting) > self._room_records
             ):
-                oldest = self.waiting.popleft()
-                self.waiting_bytes -= oldest[SIZE]
-                lost = oldest[ORIGIN][1] >= self._export_level
-                (self.dropped if lost else self.unseen).add()
+                end = self.waiting.pop if self._drop_newest else self.waiting.popleft
+                record = end()
+                self.waiting_bytes -= record[SIZE]
+                if record[ORIGIN][1] >= self._export_level:
+                    self.dropped_bytes += record[SIZE]
+                    self.dropped.add()
+                else:
+                    self.unseen.add()
         except IndexError:  # another thread took the last one
             return
         finally:

@@ -2,16 +2,26 @@
 
 No thread of its own and no clock: the worker says what time it is, hands over
 records, asks which batch to send now, and reports what came of it.
+
+With a spool, each batch is written there when it is closed, and struck off when it is
+settled. Memory holds the oldest batches, those that leave next. As long as it is full,
+newer ones stay on disk alone, and are read back when it is their turn::
+
+    add ─► open batch ─► close ─┬─► held in memory ─► in flight ─► settled
+                                └─► on disk alone ──────┘  next_batch reads it
 """
 
 from __future__ import annotations
 
-import random
+import time
 from collections import Counter as Tally
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from otel_tasklog.capture._record import ORIGIN, SEQUENCE, Sealed
+from otel_tasklog.delivery._backoff import Backoff
+from otel_tasklog.delivery._batch import Batch, joined
+from otel_tasklog.delivery._resize import cut, split
 from otel_tasklog.delivery._senders import (
     Accepted,
     Misconfigured,
@@ -22,33 +32,15 @@ from otel_tasklog.delivery._senders import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from otel_tasklog.delivery._encode import Encoder
+    from otel_tasklog.delivery._overflow import Overflow
+    from otel_tasklog.delivery._refused import Refused
 
-__all__ = ["Batch", "Outbox"]
+__all__ = ["Outbox"]
 
-FIRST_BACKOFF_SECONDS: Final = 0.5
-MAX_BACKOFF_SECONDS: Final = 30.0
-LARGE_BATCH_BYTES: Final = 262_144
-"""A batch over this that is answered "busy" three times alike is split."""
-
-SAME_REFUSALS: Final = 3
-
-MISCONFIGURED_SECONDS: Final = 30.0
-"""Nobody mends a token faster, and a wrong address deserves no load."""
-
-
-class Batch:
-    """Encoded records that travel as one request."""
-
-    __slots__ = ("body", "number", "records", "refusals")
-
-    def __init__(self, number: int, body: bytes, records: int) -> None:
-        self.number = number
-        self.body = body
-        self.records = records
-        self.refusals: deque[str] = deque(maxlen=SAME_REFUSALS)
+UNREADABLE_SECONDS: Final = 1.0
 
 
 class Outbox:
@@ -56,48 +48,87 @@ class Outbox:
 
     On the worker's thread, or under the lock that keeps the worker out. Batches
     leave in order, one at a time.
+
+    Args:
+        encoder: Makes bytes of records.
+        refused: Keeps the last batches that were refused.
+        limits: A request has at most so many records, and so many bytes, but for a
+            single record that is larger.
+        delay_seconds: How long a record waits for others.
+        overflow: Where batches are written to as well.
+        write_seconds: How long a record may wait to be written there.
+        drop_newest: Whether `make_room` drops the newest instead of the oldest.
+
+    Attributes:
+        in_flight: What is on its way.
+        backoff: When the next attempt may be made.
+        entered: How many records were to be delivered so far.
+        delivered, rejected, dropped, dropped_bytes: What became of the records so
+            far; the last three by reason.
+        last_error: What the receiver last said instead of taking a batch.
     """
 
     def __init__(
         self,
         *,
         encoder: Encoder,
-        batch_records: int,
-        batch_bytes: int,
+        refused: Refused,
+        limits: tuple[int, int],
         delay_seconds: float,
+        overflow: Overflow,
+        write_seconds: float,
+        drop_newest: bool = False,
     ) -> None:
         self._encoder = encoder
-        self._batch_records = batch_records
-        self._batch_bytes = batch_bytes
-        self._delay_seconds = delay_seconds
+        self.refused = refused
+        self._batch_records, self._batch_bytes = limits
+        self.overflow = overflow
+        self._close_seconds = min(write_seconds, delay_seconds)
+        self._hold_seconds = delay_seconds - self._close_seconds
+        self._drop_newest = drop_newest
         self._open: dict[str, list[bytes]] = {}
         self._open_records = 0
         self._open_bytes = 0
         self._open_since = 0.0
         self._held: deque[Batch] = deque()
         self.in_flight: Batch | None = None
-        self.next_number = 0
         self._closed_records = 0  # held or in flight
         self._closed_bytes = 0
-        self._failures = 0
-        self._not_before = 0.0
-        self._hurry_from = 0.0
+        self.entered = 0
+        self.backoff = Backoff()
         self.delivered = 0
         self.rejected: Tally[str] = Tally()
         self.dropped: Tally[str] = Tally()
+        self.dropped_bytes: Tally[str] = Tally()
         self.last_error: str | None = None
 
     @property
     def records(self) -> int:
-        """How many are not settled: in the open batch, held, or on their way."""
+        """How many are in memory: in the open batch, held, or on their way."""
         return self._open_records + self._closed_records
+
+    @property
+    def sent_records(self) -> int:
+        """How many of them were sent at least once."""
+        sent = sum(each.records for each in self._held if each.tried)
+        return sent + (self.in_flight.records if self.in_flight is not None else 0)
 
     @property
     def size_bytes(self) -> int:
         """What they take, encoded."""
         return self._open_bytes + self._closed_bytes
 
-    def add(self, records: Iterable[Sealed], now: float) -> str | None:
+    @property
+    def outstanding(self) -> int:
+        """How many are to be delivered, in memory or on disk alone."""
+        return self.records + self.overflow.unread_records
+
+    @property
+    def spooled(self) -> int:
+        """How many are on disk alone."""
+        return self.overflow.unread_records + self.overflow.left
+
+    def add(self, records: Sequence[Sealed], now: float) -> str | None:
         """Encode records into the open batch; close that whenever it is full.
 
         Returns:
@@ -106,6 +137,7 @@ class Outbox:
         """
         encode = self._encoder.record
         opened, count, size = self._open, self._open_records, self._open_bytes
+        self.entered += len(records)
         fault: str | None = None
         for record in records:
             try:
@@ -113,10 +145,11 @@ class Outbox:
             except Exception as error:  # noqa: BLE001
                 fault = f"a record could not be encoded: {error!r}"
                 self.dropped["not encodable"] += 1
+                self.entered -= 1
                 continue
             if count >= self._batch_records or size + len(encoded) > self._batch_bytes:
                 self._open_records, self._open_bytes = count, size
-                self.close_batch()
+                self.close_batch(now)
                 opened, count, size = self._open, 0, 0
             if not count:
                 self._open_since = now
@@ -129,7 +162,7 @@ class Outbox:
             size += len(encoded)
         self._open_records, self._open_bytes = count, size
         if count >= self._batch_records:
-            self.close_batch()
+            self.close_batch(now)
         return fault
 
     def refuse(self, records: list[Sealed], theirs: set[int]) -> list[Sealed]:
@@ -143,74 +176,119 @@ class Outbox:
         self.rejected["logged while exporting"] += len(records) - len(others)
         return others
 
-    def close_batch(self) -> None:
+    def release(self, now: float) -> None:
+        """Close the open batch, and let none wait for others."""
+        self.close_batch(now)
+        for batch in self._held:
+            batch.ready_at = now
+
+    def close_batch(self, now: float) -> None:
         """Make a batch of what is open, if anything is."""
         if not self._open_records:
             return
-        body = self._encoder.request(self._open)
-        batch = Batch(self.next_number, body, self._open_records)
-        self._held.append(batch)
-        self._count(batch)
-        self.next_number += 1
+        batch = Batch(
+            self._encoder.request(self._open),
+            self._open_records,
+            ready_at=self._open_since + self._hold_seconds,
+        )
         self._open = {}
         self._open_records = self._open_bytes = 0
+        if self.overflow.write(batch, self.records, self.size_bytes, now):
+            self._hold(batch)
 
-    def _count(self, batch: Batch) -> None:
+    def _hold(self, batch: Batch, *, first: bool = False) -> None:
+        (self._held.appendleft if first else self._held.append)(batch)
         self._closed_records += batch.records
         self._closed_bytes += len(batch.body)
-
-    def make_room(self, records: int, size_bytes: int) -> None:
-        """Drop the oldest batches that are not on their way, down to the bounds."""
-        while self._held and (self.records > records or self.size_bytes > size_bytes):
-            self._drop(self._held.popleft(), "buffer_full")
-
-    def _drop(self, batch: Batch, reason: str) -> None:
-        self.dropped[reason] += batch.records
-        self._forget(batch)
 
     def _forget(self, batch: Batch) -> None:
         self._closed_records -= batch.records
         self._closed_bytes -= len(batch.body)
+        self.overflow.settle(batch)
 
-    def give_up(self, reason: str) -> int:
-        """Drop everything, also what is on its way; return how many records."""
-        self.close_batch()
-        lost = self.records
+    def make_room(self, records: int, size_bytes: int) -> None:
+        """Drop batches that are not on their way, down to the bounds.
+
+        Not what stands on disk: that has bounds of its own.
+        """
+        if self._drop_newest and self._over(records, size_bytes):
+            self.close_batch(self._open_since)
+        end = -1 if self._drop_newest else 0
+        while self._held and self._over(records, size_bytes):
+            if self._held[end].safe:
+                break
+            self._drop(self._held[end], "buffer_full")
+            del self._held[end]
+
+    def _over(self, records: int, size_bytes: int) -> bool:
+        return self.records > records or self.size_bytes > size_bytes
+
+    def _drop(self, batch: Batch, reason: str) -> None:
+        self.dropped[reason] += batch.records
+        self.dropped_bytes[reason] += len(batch.body)
+        self._forget(batch)
+
+    def give_up(self, reason: str, now: float) -> int:
+        """Drop everything that is not on disk; return how many records."""
+        self.close_batch(now)
+        before = self.dropped[reason]
         if self.in_flight is not None:
             self._held.appendleft(self.in_flight)
             self.in_flight = None
-        while self._held:
-            self._drop(self._held.popleft(), reason)
-        return lost
+        for batch in self._held:
+            if not self.overflow.leave(batch):
+                self._drop(batch, reason)
+        self._held.clear()
+        self._closed_records = self._closed_bytes = 0
+        return self.dropped[reason] - before
 
-    @property
-    def oldest_number(self) -> int:
-        """The number of the oldest batch that is not settled, or of the next one."""
-        if self.in_flight is not None:
-            return self.in_flight.number
-        return self._held[0].number if self._held else self.next_number
-
-    def hurry(self) -> None:
-        """Try at once what waits for its back-off, though not a Retry-After."""
-        if self._failures:
-            self._not_before = min(self._not_before, self._hurry_from)
+    def dropped_count(self) -> int:
+        """Return how many records were given up so far. From any thread."""
+        return self.dropped.total() + self.overflow.lost_records
 
     def next_batch(self, now: float) -> Batch | None:
         """Return the batch to send now, if there is one and none is on its way."""
-        if self._open_records and now >= self._open_since + self._delay_seconds:
-            self.close_batch()
-        if self.in_flight is not None or not self._held or now < self._not_before:
+        if self._open_records and now >= self._open_since + self._close_seconds:
+            self.close_batch(now)
+        if self.in_flight is not None or now < self.backoff.not_before:
             return None
-        self.in_flight = self._held.popleft()
+        self._read()
+        if not self._held or now < self._ready_at():
+            return None
+        batches = [self._held.popleft()]
+        records, size = batches[0].records, len(batches[0].body)
+        while self._held and not batches[0].tried and not self._held[0].tried:
+            records += self._held[0].records
+            size += len(self._held[0].body)
+            if records > self._batch_records or size > self._batch_bytes:
+                break
+            batches.append(self._held.popleft())
+        self.in_flight = joined(batches)
+        self.in_flight.tried = True
         return self.in_flight
+
+    def _read(self) -> None:
+        """Read back from the disk what is to be sent next, if it is there alone."""
+        first = self._held[0] if self._held else None
+        limits = self._batch_records, self._batch_bytes
+        for batch in reversed(self.overflow.read(first, *limits)):
+            self._hold(batch, first=True)
+
+    def _ready_at(self) -> float:
+        """Return when what is held may be sent: old enough, or enough for a request."""
+        enough = self._closed_records >= self._batch_records
+        return 0.0 if enough else self._held[0].ready_at
 
     def wait_seconds(self, now: float) -> float | None:
         """Return how long `next_batch` will have nothing new, or None: until more."""
         due: list[float] = []
-        if self._held and self.in_flight is None:
-            due.append(self._not_before)
+        if self.in_flight is None and self._held:
+            due.append(max(self.backoff.not_before, self._ready_at()))
+        elif self.in_flight is None and self.overflow.unread_records:
+            # They could not be read: no memory, too many open files.
+            due.append(max(self.backoff.not_before, now + UNREADABLE_SECONDS))
         if self._open_records:
-            due.append(self._open_since + self._delay_seconds)
+            due.append(self._open_since + self._close_seconds)
         return max(min(due) - now, 0.0) if due else None
 
     def settle(self, outcome: Outcome, now: float) -> None:
@@ -226,55 +304,44 @@ class Outbox:
                     self.rejected["partial success"] += refused
                     self.last_error = f"partial success: {outcome.message}"
                 self._forget(batch)
-                self._failures = 0
-                self._not_before = 0.0
+                self.backoff.succeeded()
                 return
             case Rejected():
-                self.rejected[outcome.reason] += batch.records
-                self._forget(batch)
-                self._failures = 0
-                self._not_before = 0.0
+                self._reject(batch, outcome.reason, outcome.message)
+                self.backoff.succeeded()
             case TooLarge():
-                self._split(batch, outcome)
+                self._shrink(batch, outcome)
             case Misconfigured():
-                self._failures += 1
-                self._wait(batch, now, MISCONFIGURED_SECONDS, jitter=1.0)
+                self._held.appendleft(batch)
+                self.backoff.misconfigured(now)
             case Retry():
                 self._retry(batch, outcome, now)
         self.last_error = outcome.message
 
-    def _retry(self, batch: Batch, outcome: Retry, now: float) -> None:
-        batch.refusals.append(outcome.message)
-        same = set(batch.refusals) == {outcome.message}
-        if outcome.busy and same and len(batch.refusals) == SAME_REFUSALS:
-            large = len(batch.body) > LARGE_BATCH_BYTES and batch.records > 1
-            if large:  # Loki refuses too large a push so, for ever
-                self._split(batch, TooLarge(outcome.message))
-                return
-        self._failures += 1
-        if outcome.after_seconds is not None:
-            self._wait(batch, now, outcome.after_seconds, jitter=0.1, hurry=False)
-        else:
-            backoff = FIRST_BACKOFF_SECONDS * 2 ** min(self._failures - 1, 10)
-            self._wait(batch, now, min(backoff, MAX_BACKOFF_SECONDS), jitter=0.2)
-
-    def _wait(
-        self, batch: Batch, now: float, seconds: float, *, jitter: float,
-        hurry: bool = True,
-    ) -> None:  # fmt: skip
-        self._held.appendleft(batch)
-        self._not_before = now + seconds * (1 + jitter * random.random())  # noqa: S311
-        self._hurry_from = now + FIRST_BACKOFF_SECONDS if hurry else self._not_before
-
-    def _split(self, batch: Batch, outcome: TooLarge) -> None:
-        """Put two halves in the batch's place; one record alone is refused."""
-        halves = self._encoder.split(batch.body) if batch.records > 1 else []
+    def _reject(self, batch: Batch, reason: str, message: str) -> None:
+        self.rejected[reason] += batch.records
+        self.refused.add(batch.body, batch.records, reason, message, time.time_ns())
         self._forget(batch)
-        if not halves:
-            self.rejected["too large"] += batch.records
-            self.last_error = outcome.message
+
+    def _retry(self, batch: Batch, outcome: Retry, now: float) -> None:
+        self.backoff.failed(now, outcome.after_seconds)
+        if batch.seems_too_large(outcome.message) and outcome.busy:
+            self._shrink(batch, TooLarge(outcome.message))
+        else:
+            self._held.appendleft(batch)
+
+    def _shrink(self, batch: Batch, outcome: TooLarge) -> None:
+        """Put two halves in the batch's place, or what is left of a single record."""
+        parts: list[tuple[bytes, int]] = []
+        if batch.records > 1:
+            parts = split(batch.body)
+        elif smaller := cut(batch.body):
+            parts = [(smaller, 1)]
+        if not parts:
+            self._reject(batch, "too large", outcome.message)
             return
-        for body, records in reversed(halves):
-            half = Batch(batch.number, body, records)
-            self._held.appendleft(half)
-            self._count(half)
+        for copy in batch.copies:
+            copy.parts += len(parts)
+        for body, records in reversed(parts):
+            self._hold(batch.part(body, records), first=True)
+        self._forget(batch)

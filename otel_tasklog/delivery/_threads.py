@@ -8,6 +8,9 @@ Both are started at the first record, by ``_thread.start_new_thread``: a log cal
 come from a signal handler, and ``threading.Thread.start`` takes locks that the
 interrupted code may hold. They end with the interpreter, as daemon threads do; for
 an orderly end ``atexit`` calls `Threads.stop` (see `TaskLog`).
+
+Before a fork they leave, if they have nothing to do: Python warns of a fork in a
+process with threads. The next record starts them again.
 """
 
 from __future__ import annotations
@@ -17,17 +20,19 @@ import contextlib
 import logging
 import threading
 import time
+from pathlib import Path
 from queue import Empty
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from otel_tasklog.delivery._messages import Stop
 from otel_tasklog.delivery._senders import Outcome, Retry
-from otel_tasklog.delivery._worker import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from otel_tasklog.delivery._batch import Batch
     from otel_tasklog.delivery._buffer import Intake
-    from otel_tasklog.delivery._outbox import Batch, Outbox
+    from otel_tasklog.delivery._outbox import Outbox
     from otel_tasklog.delivery._senders import Sender
     from otel_tasklog.delivery._worker import Worker
 
@@ -35,7 +40,15 @@ __all__ = ["Threads"]
 
 _log = logging.getLogger("otel_tasklog")
 
-LONGEST_SECONDS = 1e8
+LONGEST_SECONDS: Final = 1e8
+
+PARK_SECONDS: Final = 0.05
+"""At most so long a fork waits until idle threads have left."""
+
+PARK_STEP_SECONDS: Final = 0.0002
+
+_LEAVE: Final = object()
+"""The message that has the threads leave, if there is nothing to do."""
 
 
 class Threads:
@@ -64,8 +77,10 @@ class Threads:
         self._intake = intake
         self._outbox = outbox
         self._sender = sender
-        self._started = False
+        self._turning = False
+        self._sending = False
         self._own_threads = own_threads
+        self._native_ids: set[int] = set()  # the system's names for them
         self._on_worker = on_worker
 
     def start(self) -> bool:
@@ -74,33 +89,80 @@ class Threads:
         Returns:
             Whether they are there.
         """
-        if self._started:
-            return True
-        self._started = True
+        # Each look, the claim and the start are one unit for the interpreter, which
+        # changes threads, and runs signal handlers, at the end of calls.
         try:
-            if self._sender is not None:
+            if self._sender is not None and not self._sending:
+                self._sending = True
                 _thread.start_new_thread(self._send, (self._sender,))
-            _thread.start_new_thread(self._turn, ())
         except RuntimeError:
             # No thread to be had, at the interpreter's end for example. The next
             # record tries again, and `stop` does the work itself.
-            self._started = False
-        return self._started
+            self._sending = False
+            return False
+        try:
+            if not self._turning:
+                self._turning = True
+                _thread.start_new_thread(self._turn, ())
+        except RuntimeError:
+            self._turning = False
+        return self._turning
 
     def stop(self, timeout_seconds: float) -> None:
         """Deliver what is there within the time, count the rest, end the threads.
 
         Returns when that is done. It is done in this thread if no thread of ours
-        can be started any more, as at the end of the interpreter.
+        can be started any more, as at the end of the interpreter. A signal handler may
+        call it in the middle of another call.
         """
         wish = Stop(self._worker.clock.monotonic() + timeout_seconds)
-        self.start()
-        if self._started:
-            self._intake.inbox.put(wish)
+        # In this order, for the threads may be about to leave.
+        self._intake.inbox.put(wish)
+        if self.start():
             # The worker keeps the deadline itself; a moment for its last turn.
             self._worker.stopped.wait(min(timeout_seconds + 1.0, LONGEST_SECONDS))
         else:
-            self._finish_here(wish)
+            self._finish_here()
+
+    def park(self) -> None:
+        """End the threads for now, if they have nothing to do.
+
+        Before a fork, in whatever thread and state the program is: takes no lock,
+        and waits for `PARK_SECONDS` at most. Threads that have work go on.
+        """
+        if (
+            not self._turning
+            or not self._worker.is_idle()
+            or _thread.get_ident() in self._own_threads
+        ):
+            return
+        leaving = list(self._native_ids)
+        self._intake.inbox.put(_LEAVE)
+        deadline = time.monotonic() + PARK_SECONDS
+        while any(map(self._is_there, leaving)) and time.monotonic() < deadline:
+            time.sleep(PARK_STEP_SECONDS)
+
+    def _is_there(self, native_id: int) -> bool:
+        # What Python itself looks at is Linux's list, which a thread leaves last.
+        task = Path(f"/proc/self/task/{native_id}")
+        return native_id in self._native_ids or task.exists()
+
+    def _leave(self) -> bool:
+        """Have both threads leave, unless there is something to do.
+
+        On the worker's thread. Whatever comes before the look at the end is seen
+        there. Who comes later finds no threads, and starts others.
+        """
+        if not self._worker.is_idle():
+            return False
+        if self._sender is not None:
+            self._sending = False
+            self._worker.to_send.put(None)  # if new ones are there, one of them leaves
+        self._turning = False
+        self._intake.parked = True
+        if not (self._worker.is_idle() and self._intake.inbox.empty()):
+            self.start()
+        return True
 
     def _turn(self) -> None:
         self._adopt("otel_tasklog worker")
@@ -108,14 +170,19 @@ class Threads:
         try:
             wait = 0.0
             while not self._worker.stopped.is_set():
+                message = self._receive(wait)
+                if message is _LEAVE:
+                    if self._leave():
+                        return
+                    message = None
                 try:
-                    wait = self._worker.turn(self._receive(wait))
+                    wait = self._worker.turn(message)
                 except Exception:  # noqa: BLE001 - it must not end
                     wait = 1.0
                     with contextlib.suppress(Exception):  # a handler's own fault
                         _log.exception("the delivery worker failed, and goes on")
         finally:
-            self._own_threads.discard(_thread.get_ident())
+            self._disown()
 
     def _send(self, sender: Sender) -> None:
         self._adopt("otel_tasklog sender")
@@ -123,11 +190,16 @@ class Threads:
             while (batch := self._worker.to_send.get()) is not None:
                 self._intake.inbox.put(_answer(sender, batch))
         finally:
-            self._own_threads.discard(_thread.get_ident())
+            self._disown()
 
     def _adopt(self, name: str) -> None:
         threading.current_thread().name = name
         self._own_threads.add(_thread.get_ident())
+        self._native_ids.add(_thread.get_native_id())
+
+    def _disown(self) -> None:
+        self._own_threads.discard(_thread.get_ident())
+        self._native_ids.discard(_thread.get_native_id())
 
     def _receive(self, wait: float) -> object:
         try:
@@ -137,18 +209,20 @@ class Threads:
         except Empty:
             return None
 
-    def _finish_here(self, wish: Stop) -> None:
+    def _finish_here(self) -> None:
         ident = _thread.get_ident()
+        if ident in self._own_threads:  # a signal handler interrupted this very work
+            return
         self._own_threads.add(ident)
         try:
-            wait = self._worker.turn(wish)
+            wait = 0.0
             while not self._worker.stopped.is_set():
                 batch = self._outbox.in_flight if self._outbox is not None else None
-                if batch is not None and self._sender is not None:
-                    wait = self._worker.turn(_answer(self._sender, batch))
+                if batch is None or self._sender is None or self._sending:
+                    message = self._receive(wait)
                 else:
-                    time.sleep(wait)
-                    wait = self._worker.turn(None)
+                    message = _answer(self._sender, batch)
+                wait = self._worker.turn(None if message is _LEAVE else message)
         finally:
             self._own_threads.discard(ident)
 

@@ -12,21 +12,27 @@ import logging
 import sys
 import threading
 import time
+from collections import deque
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
+from otel_tasklog._text import count_of
 from otel_tasklog.delivery._buffer import WAKE_RECORDS, Wake
+from otel_tasklog.delivery._messages import Errand, Flush, MonotonicClock, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from otel_tasklog.capture._record import Captured
+    from otel_tasklog.delivery._batch import Batch
     from otel_tasklog.delivery._buffer import Intake
-    from otel_tasklog.delivery._outbox import Batch, Outbox
+    from otel_tasklog.delivery._messages import Clock
+    from otel_tasklog.delivery._outbox import Outbox
     from otel_tasklog.delivery._senders import Outcome
+    from otel_tasklog.delivery._spool import Orphan
 
-__all__ = ["Clock", "Errand", "Flush", "MonotonicClock", "Stop", "Worker"]
+__all__ = ["Worker"]
 
 SLICE_RECORDS: Final = 128
 """So many records are finished before the event loop's thread gets its turn."""
@@ -47,55 +53,6 @@ REPORT_SECONDS: Final = 30.0
 _log = logging.getLogger("otel_tasklog")
 
 
-class Clock(Protocol):
-    """What the worker asks for the time."""
-
-    def monotonic(self) -> float:
-        """Return seconds that only grow."""
-        ...
-
-
-class MonotonicClock:
-    """The machine's clock."""
-
-    def monotonic(self) -> float:
-        """Return ``time.monotonic()``."""
-        return time.monotonic()
-
-
-class Flush:
-    """A wish that all accepted so far be settled.
-
-    Args:
-        done: Called once, on the worker's thread, with whether it all was
-            delivered or finally refused.
-    """
-
-    def __init__(self, done: Callable[[bool], None]) -> None:
-        self.done = done
-        self.before = 0  # all batches numbered lower
-        self.dropped: int | None = None  # how many had been given up before
-        self.left = 0  # how many that waited at its time still wait
-
-
-class Errand:
-    """Something to be done soon on the worker's thread, outside of its lock.
-
-    Args:
-        run: Does it; what it raises is lost.
-    """
-
-    def __init__(self, run: Callable[[], None]) -> None:
-        self.run = run
-
-
-class Stop:
-    """A wish to end: deliver what is there, give up the rest at *deadline*."""
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-
-
 class Worker:
     """Runs the path of a record after the call.
 
@@ -105,6 +62,8 @@ class Worker:
         outbox: What is to be sent; None if nothing is exported.
         delay_seconds: How long a record may wait for others.
         limits: Records and bytes that intake and outbox hold together.
+        reports: Causes and texts of what the application's log is to be told, from
+            the other stages too.
         clock: For tests; the machine's by default.
 
     Attributes:
@@ -122,6 +81,7 @@ class Worker:
         outbox: Outbox | None,
         delay_seconds: float,
         limits: tuple[int, int],
+        reports: deque[tuple[str, str]] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._intake = intake
@@ -137,6 +97,7 @@ class Worker:
         self.to_send: SimpleQueue[Batch | None] = SimpleQueue()
         self._stop_done = False
         self.abandoned = 0  # records that the end left no time to finish
+        self._reports = deque[tuple[str, str]]() if reports is None else reports
         self._reported: dict[str, float] = {}
         self._to_say: list[Callable[[], None]] = []
         self.stopped = threading.Event()
@@ -149,7 +110,10 @@ class Worker:
             message: What the inbox had, or None when the time was up.
         """
         now = self.clock.monotonic()
+        orphans = self._orphans(now)
         with self.lock:
+            if orphans and self._outbox is not None:
+                self._outbox.entered += self._outbox.overflow.adopt(orphans)
             self._note(message, now)
             if self._take_at is not None and now >= self._take_at:
                 self._take_at = None
@@ -163,18 +127,28 @@ class Worker:
                 ):
                     self._take_at = now
             batch = self._outbox.next_batch(now) if self._outbox is not None else None
-            self._mark_flushes()
+            self._mark_flushes(now)
             self._answer_flushes()
             self._maybe_stop(self.clock.monotonic())
             wait = self._wait_seconds(now)
         if batch is not None:
             self.to_send.put(batch)
+        if self._outbox is not None:
+            self._outbox.overflow.sync()
         self._tell()
         return wait
+
+    def _orphans(self, now: float) -> list[Orphan]:
+        """Look what dead processes left, without the lock: it reads files."""
+        if self._outbox is None or self._stop is not None:
+            return []
+        return self._outbox.overflow.find_orphans(now)
 
     def _tell(self) -> None:
         """Say what there is to say, without the lock: the listeners may want it."""
         said, self._to_say = self._to_say, []
+        while self._reports:
+            said.append(partial(self._say, *self._reports.popleft()))
         for say in said:
             with contextlib.suppress(Exception):  # a handler's; the next must hear
                 say()
@@ -198,14 +172,14 @@ class Worker:
                 self._untaken.append(message)
                 self._take_at = now
                 if outbox is not None:
-                    outbox.hurry()
+                    outbox.backoff.hurry()
             case Errand():
                 self._to_say.append(message.run)
             case Stop():
                 self._stop = message
                 self._take_at = now
                 if outbox is not None:
-                    outbox.hurry()
+                    outbox.backoff.hurry()
             case None:
                 return
             case _:
@@ -217,11 +191,22 @@ class Worker:
         self._outbox.settle(outcome, now)
         if outcome.message:
             refused = self._outbox.rejected.total() - before
-            lost = f"; {refused} records refused for good" if refused else ""
-            kept = f"; {self._outbox.records} records kept" if not refused else ""
-            self.report(type(outcome).__name__, f"{outcome.message}{lost}{kept}")
+            kept = count_of(self._outbox.outstanding)
+            fate = (
+                f"{count_of(refused)} refused for good" if refused else f"{kept} kept"
+            )
+            self.report(type(outcome).__name__, f"{outcome.message}; {fate}")
+        self._intake.leave_room(self._outbox.records, self._outbox.size_bytes)
         if self._stop is not None:
-            self._outbox.hurry()
+            self._outbox.backoff.hurry()
+
+    def is_idle(self) -> bool:
+        """Return whether there is nothing to do until the next message. From any thread."""
+        left = self._outbox is not None and self._outbox.outstanding
+        wishes = self._untaken or self._flushes or self._to_say or self._stop
+        return self._take_at is None and not (
+            wishes or left or self._intake.unfinished()
+        )
 
     def take_all(self) -> None:
         """Finish what is waiting. Under the lock; from any thread."""
@@ -244,8 +229,11 @@ class Worker:
             if self._stop and self.clock.monotonic() >= self._stop.deadline:
                 break
         self._intake.taken = []
-        if self._outbox is not None and close:
-            self._outbox.close_batch()
+        if self._outbox is not None:
+            if self._stop is not None:
+                self._outbox.release(now)
+            elif close or self._outbox.overflow.spool is not None:
+                self._outbox.close_batch(now)
 
     def _breathe(self) -> None:
         """Let the application's thread run, and whoever waits for the lock."""
@@ -259,40 +247,39 @@ class Worker:
         outbox, intake = self._outbox, self._intake
         if outbox is None:
             return
-        before = outbox.dropped.total()
+        before = outbox.dropped_count()
         outbox.make_room(
             # Room for what comes before the next turn; else the newest went first.
-            self._max_records
-            - max(len(intake.waiting), min(self._max_records // 4, 2 * WAKE_RECORDS)),
-            self._max_bytes - max(intake.waiting_bytes, self._max_bytes // 8),
+            self._max_records - max(len(intake.waiting), intake.reserve_records),
+            self._max_bytes - max(intake.waiting_bytes, intake.reserve_bytes),
         )
-        intake.room_records = max(self._max_records - outbox.records, 1)
-        intake.room_bytes = max(self._max_bytes - outbox.size_bytes, 1)
-        if outbox.dropped.total() > before:
+        intake.leave_room(outbox.records, outbox.size_bytes)
+        if outbox.dropped_count() > before:
             self.report(
                 "buffer_full",
-                f"the buffer is full: {self.dropped_count()} records dropped so far, "
-                f"oldest first ({outbox.last_error or 'the receiver is slow'})",
+                f"the buffer is full: {count_of(self.dropped_count())} dropped so far "
+                f"({outbox.last_error or 'the receiver is slow'})",
             )
 
     def dropped_count(self) -> int:
         """Return how many records were given up so far. From any thread."""
-        outbox = self._outbox.dropped.total() if self._outbox is not None else 0
+        outbox = self._outbox.dropped_count() if self._outbox is not None else 0
         return outbox + self._intake.dropped.value
 
-    def _mark_flushes(self) -> None:
+    def _mark_flushes(self, now: float) -> None:
         for flush in self._untaken.copy():
             if flush.left <= 0 or not self._intake.waiting:
                 self._untaken.remove(flush)
                 if self._outbox is not None:
-                    self._outbox.close_batch()
-                    flush.before = self._outbox.next_number
+                    self._outbox.release(now)
+                    flush.entered = self._outbox.entered
                 self._flushes.append(flush)
 
     def _answer_flushes(self) -> None:
-        oldest = self._outbox.oldest_number if self._outbox is not None else 0
+        outbox = self._outbox
+        settled = outbox.entered - outbox.outstanding if outbox is not None else 0
         for flush in self._flushes.copy():
-            if flush.before <= oldest:
+            if flush.entered <= settled:
                 self._flushes.remove(flush)
                 nothing_lost = self.dropped_count() == flush.dropped
                 self._to_say.append(partial(flush.done, nothing_lost))
@@ -301,15 +288,18 @@ class Worker:
         if self._stop is None:
             return
         left = len(self._intake.waiting)
-        left += self._outbox.records if self._outbox is not None else 0
+        left += self._outbox.outstanding if self._outbox is not None else 0
         if left and now < self._stop.deadline:
             return
         if self._outbox is not None:
             self.abandoned = self._intake.exportable()
-            lost = self._outbox.give_up("closed") + self.abandoned
-            if lost:
+            lost = self._outbox.give_up("closed", now) + self.abandoned
+            spooled = self._outbox.spooled
+            if lost or spooled:
                 cause = self._outbox.last_error or "no answer in time"
-                text = f"the TaskLog closed with {lost} records lost: {cause}"
+                fates = [f"{count_of(lost)} lost"] if lost or not spooled else []
+                fates += [f"{count_of(spooled)} in the spool"] if spooled else []
+                text = f"the TaskLog closed with {', '.join(fates)}: {cause}"
                 self.report("closed", text)
         unanswered = [*self._flushes, *self._untaken]
         self._to_say += [partial(flush.done, left == 0) for flush in unanswered]
@@ -342,9 +332,12 @@ class Worker:
         return min(due)
 
     def report(self, cause: str, text: str) -> None:
-        """Tell the application's log, at most once per cause and interval."""
+        """Have the application's log told, at most once per cause and interval."""
+        self._reports.append((cause, text))
+
+    def _say(self, cause: str, text: str) -> None:
         now = self.clock.monotonic()
         last = self._reported.get(cause)
         if last is None or now - last >= REPORT_SECONDS:
             self._reported[cause] = now
-            self._to_say.append(partial(_log.warning, "%s", text))
+            _log.warning("%s", text)

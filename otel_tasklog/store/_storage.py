@@ -37,15 +37,21 @@ class Stats:
         captured: Records that passed the handler's level and filters.
         accepted: Those of them handed to delivery; the rest is below the export
             level, or nothing is exported.
-        recovered: Records found in a spool at start.
+        recovered: Records of processes that are dead, found in the spool.
         delivered: Records that the receiver took.
         rejected: Records that the receiver refused for good.
         rejected_by: The same by reason, for example ``"http 400"``.
         dropped: Records given up here.
         dropped_by: The same by reason: ``"buffer_full"``, ``"closed"``.
-        spooled: Records on disk.
-        pending: Records waiting or on their way.
+        dropped_bytes: What those took: estimated before, exact after encoding.
+        dropped_bytes_by: The same by reason.
+        spooled: Records on disk alone, until there is room in memory or another
+            process takes them.
+        spooled_bytes: What the files take, those of records in memory included.
+        pending: Records in memory, waiting or on their way.
         pending_bytes: What they take, estimated before and exact after encoding.
+        in_flight: Those of `pending` that were sent at least once: on their way, or
+            waiting for another attempt.
         kept: Records in the ring, including those not yet finished.
         kept_bytes: What the finished ones take, estimated.
         evicted: Records that the ring's bounds cost.
@@ -60,9 +66,13 @@ class Stats:
     rejected_by: Mapping[str, int]
     dropped: int
     dropped_by: Mapping[str, int]
+    dropped_bytes: int
+    dropped_bytes_by: Mapping[str, int]
     spooled: int
+    spooled_bytes: int
     pending: int
     pending_bytes: int
+    in_flight: int
     kept: int
     kept_bytes: int
     evicted: int

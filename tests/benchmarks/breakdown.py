@@ -49,7 +49,7 @@ def _in_place(
 ) -> list[str]:
     kept: deque[Captured] = deque()
     intake = Intake(
-        records=1 << 30, size_bytes=1 << 40, export_level=0, start=lambda: True
+        limits=(1 << 30, 1 << 40), export_level=0, start=lambda: True
     )
     intake.parked = False
     loggers = {

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from opentelemetry.metrics import get_meter_provider
 from otlp_peers import GRPC_METHOD, HttpPeer, Relay
 
 from otel_tasklog import Config
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from contract.conftest import Authority, Peer, Program
+    from opentelemetry.metrics import MeterProvider
     from otlp_peers import Request
 
     Start = Callable[[dict[str, str]], Program]
@@ -358,6 +360,19 @@ def test_records_are_printed_if_that_is_asked_for(
     assert printed["attributes"]["amount"] == 12
     assert printed["resource"]["attributes"]["service.name"] == "shop"
     assert not peer.requests
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("TRUE", get_meter_provider()), ("1", None), ("", None)],
+    ids=["true", "not true", "empty"],
+)
+def test_the_global_meter_provider_is_taken_if_that_is_asked_for(
+    peer: Peer, start: Start, value: str, expected: MeterProvider | None
+) -> None:
+    variable = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
+    program = start(where(peer) | {variable: value})
+    assert program.tasklog.config.meter_provider is expected
 
 
 def test_every_variable_has_a_test() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -9,7 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from otel_tasklog.capture._record import NO_REST, Sealed
 from otel_tasklog.delivery._decode import decode_request
 from otel_tasklog.delivery._encode import Encoder
-from otel_tasklog.delivery._outbox import Batch, Outbox
+from otel_tasklog.delivery._outbox import Outbox
+from otel_tasklog.delivery._overflow import Overflow
+from otel_tasklog.delivery._refused import Refused
 from otel_tasklog.testing import (
     Accepted,
     Misconfigured,
@@ -19,6 +23,9 @@ from otel_tasklog.testing import (
     TooLarge,
 )
 
+if TYPE_CHECKING:
+    from otel_tasklog.delivery._batch import Batch
+
 
 def sealed(number: int, logger: str = "log", size: int = 1) -> Sealed:
     origin = (logger, 20, 9, "INFO", "p", 1, "f", 1, "t", 1)
@@ -27,12 +34,17 @@ def sealed(number: int, logger: str = "log", size: int = 1) -> Sealed:
     return (number, number + 1, origin, who, None, body, None, (), (), NO_REST)
 
 
-def outbox(**settings: int) -> Outbox:
+def outbox(
+    *, batch_records: int = 4, batch_bytes: int = 10_000, drop_newest: bool = False
+) -> Outbox:
     return Outbox(
         encoder=Encoder({"service.name": "s"}, include=()),
-        batch_records=settings.get("batch_records", 4),
-        batch_bytes=settings.get("batch_bytes", 10_000),
+        refused=Refused(None, lambda *_: None),
+        overflow=Overflow(None),
+        limits=(batch_records, batch_bytes),
         delay_seconds=1.0,
+        write_seconds=1.0,
+        drop_newest=drop_newest,
     )
 
 
@@ -93,7 +105,7 @@ def test_hurry_tries_at_once_but_never_in_a_storm() -> None:
     for _ in range(8):
         assert box.next_batch(1_000.0)
         box.settle(Retry("refused"), 0.0)
-    box.hurry()
+    box.backoff.hurry()
     assert box.next_batch(0.4) is None
     assert box.next_batch(0.5) is not None
 
@@ -103,7 +115,7 @@ def test_hurry_respects_what_the_receiver_asked_for() -> None:
     box.add([sealed(0)], 0.0)
     assert box.next_batch(0.0)
     box.settle(Retry("429", after_seconds=40.0, busy=True), 0.0)
-    box.hurry()
+    box.backoff.hurry()
     assert box.next_batch(39.9) is None
     assert box.next_batch(45.0) is not None
 
@@ -153,6 +165,7 @@ def test_too_large_a_batch_is_halved_down_to_single_records() -> None:
             delivered += numbers
             box.settle(Accepted(), 0.0)
     assert delivered == [0, 1, 3]
+    assert [each.reason for each in box.refused.batches()] == ["too large"]
     assert dict(box.rejected) == {"too large": 1}
     assert (box.records, box.size_bytes) == (0, 0)
 
@@ -165,8 +178,9 @@ def test_a_large_batch_that_is_busy_three_times_alike_is_halved() -> None:
     now = 0.0
     for _ in range(3):
         assert len(bodies(box.next_batch(now))) == 4
-        box.settle(Retry("503 too large for gRPC", busy=True), now)
+        box.settle(Retry("503 too large for gRPC", 40.0, busy=True), now)
         now += 100
+    assert box.next_batch(now - 61) is None  # what it asked for is granted
     assert len(bodies(box.next_batch(now))) == 2
 
 
@@ -188,6 +202,57 @@ def test_the_oldest_that_is_not_on_its_way_goes_first() -> None:
     assert dict(box.dropped) == {"buffer_full": 2}
     box.settle(Accepted(), 0.0)
     assert bodies(box.next_batch(0.0)) == [3]
+
+
+def test_the_newest_go_first_if_that_is_asked_for() -> None:
+    box = outbox(batch_records=1, drop_newest=True)
+    for number in range(5):
+        box.add([sealed(number)], 0.0)
+    assert bodies(box.next_batch(0.0)) == [0]
+    box.make_room(3, 10**6)
+    assert dict(box.dropped) == {"buffer_full": 2}
+    assert box.dropped_bytes["buffer_full"] > 2 * 6
+    delivered = []
+    box.settle(Accepted(), 0.0)
+    while batch := box.next_batch(0.0):
+        delivered += bodies(batch)
+        box.settle(Accepted(), 0.0)
+    assert delivered == [1, 2]
+
+
+def test_small_batches_that_wait_leave_as_one_request() -> None:
+    box = outbox(batch_records=5)
+    for number in range(7):
+        box.add([sealed(number)], 0.0)
+        box.close_batch(0.0)
+    assert bodies(box.next_batch(0.0)) == [0, 1, 2, 3, 4]
+    box.settle(Accepted(), 0.0)
+    assert bodies(box.next_batch(0.0)) == [5, 6]
+
+
+def test_a_batch_that_was_tried_stays_the_same_batch() -> None:
+    """Else what a receiver says to it again would be said to another one."""
+    box = outbox(batch_records=5)
+    box.add([sealed(0)], 0.0)
+    box.close_batch(0.0)
+    first = box.next_batch(0.0)
+    assert first is not None
+    box.settle(Retry("busy"), 0.0)
+    box.add([sealed(1)], 0.0)
+    box.close_batch(0.0)
+    again = box.next_batch(100.0)
+    assert again is not None
+    assert again.body is first.body
+
+
+def test_a_refused_batch_can_be_looked_at() -> None:
+    box = outbox(batch_records=2)
+    box.add([sealed(0), sealed(1)], 0.0)
+    assert box.next_batch(0.0)
+    box.settle(Rejected("http 400", "no such field"), 0.0)
+    [refused] = box.refused.batches()
+    assert (refused.reason, refused.message) == ("http 400", "no such field")
+    assert refused.record_count == 2
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -236,7 +301,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule()
     def hurry(self) -> None:
-        self.box.hurry()
+        self.box.backoff.hurry()
 
     @invariant()
     def every_record_is_counted_once(self) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from otel_tasklog import Config, TaskLog
 from otel_tasklog.delivery._buffer import Wake
+from otel_tasklog.delivery._messages import Flush, Stop
 from otel_tasklog.delivery._threads import Threads
-from otel_tasklog.delivery._worker import Flush, Stop
 from otel_tasklog.testing import FakeClock, MemorySender, Rejected, Retry
 
 if TYPE_CHECKING:

@@ -1,0 +1,54 @@
+"""What all numbers and switches among the settings must be, by their names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from otel_tasklog._connection import LONGEST_TIMEOUT_SECONDS
+from otel_tasklog._errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["check_numbers", "check_switches"]
+
+_SWITCHES: Final = ("handle_sigterm", "spool_fsync", "uncaught", "monitor")
+
+
+def check_switches(settings: Mapping[str, object]) -> None:
+    """Refuse what is neither on nor off.
+
+    Raises:
+        ConfigError: A switch is no bool.
+    """
+    for setting in _SWITCHES:
+        if not isinstance(settings[setting], bool):
+            raise ConfigError(setting, settings[setting], "True or False")
+
+
+def check_numbers(settings: Mapping[str, object]) -> None:
+    """Refuse what can be no size or duration.
+
+    Raises:
+        ConfigError: A setting named for its unit is no such number.
+    """
+    for name, value in settings.items():
+        number = not isinstance(value, bool)
+        if name.endswith(("_records", "_bytes")) and not (
+            number and isinstance(value, int) and value >= 1
+        ):
+            raise ConfigError(name, value, "a whole number, at least 1")
+        if not name.endswith("_seconds"):
+            continue
+        if not (
+            number and isinstance(value, int | float) and 0 <= value < float("inf")
+        ):
+            raise ConfigError(name, value, "a number of seconds, 0 or more")
+        if name in {"timeout_seconds", "export_timeout_seconds"} and not (
+            0 < value <= LONGEST_TIMEOUT_SECONDS
+        ):
+            raise ConfigError(
+                name,
+                value,
+                f"more than 0 seconds, and at most {LONGEST_TIMEOUT_SECONDS:,.0f}",
+            )

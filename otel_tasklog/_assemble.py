@@ -49,7 +49,7 @@ def make_resource(config: Config) -> Resource:
 
 
 def make_outbox(
-    config: Config, resource: Resource, reports: deque[tuple[str, str]]
+    config: Config, resource: Resource, reports: deque[tuple[str, str]], *, strict: bool
 ) -> Outbox:
     """Return an empty outbox for the records of a resource.
 
@@ -57,9 +57,11 @@ def make_outbox(
         config: The settings.
         resource: The resource.
         reports: Takes a cause and a text when the disk fails.
+        strict: Whether a ``spool_dir`` that can be no spool is an error. In a forked
+            child it is only reported: nobody could catch it.
 
     Raises:
-        ConfigError: ``spool_dir`` can be no spool.
+        ConfigError: It is *strict*, and there can be no spool.
     """
     encoder = Encoder(
         {
@@ -81,6 +83,7 @@ def make_outbox(
             max_bytes=config.spool_bytes,
             fsync=config.spool_fsync,
             report=report,
+            strict=strict,
         )
     return Outbox(
         encoder=encoder,

@@ -24,6 +24,7 @@ from otel_tasklog._hints import (
 from otel_tasklog._placement import Placement
 from otel_tasklog._process import TerminationGuard, at_end, not_at_end
 from otel_tasklog._recipes import ServerHandler, places
+from otel_tasklog._text import count_of
 from otel_tasklog._uncaught import UncaughtHooks
 from otel_tasklog.delivery._http import HTTP_LOGGERS
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from otel_tasklog._config import Config
     from otel_tasklog.capture._handler import TaskLogHandler
     from otel_tasklog.capture._port import Port
+    from otel_tasklog.store._storage import Stats
 
 __all__ = ["Attachment"]
 
@@ -147,12 +149,16 @@ class Attachment:
             root.setLevel(self._level_before)
         self.hints.give(*hints)
 
-    def say_last(self, text: str) -> None:
-        """Say something before a signal ends the process. In its handler.
+    def say_last(self, stats: Stats) -> None:
+        """Say what is not delivered when a signal ends the process. In its handler.
 
         The worker says it, so that a console that blocks does not hold up the end.
         """
+        if not stats.pending:
+            return
         said = threading.Event()
+        cause = stats.last_error or "no answer in time"
+        text = f"SIGTERM: {count_of(stats.pending)} not delivered: {cause}"
 
         def say() -> None:
             _log.warning("%s", text)

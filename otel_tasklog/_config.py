@@ -12,6 +12,7 @@ import difflib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from otel_tasklog._checks import check_numbers, check_switches
@@ -293,6 +294,8 @@ def _check_choices(config: Config) -> None:
     directory = config.spool_dir
     if directory == "" or not isinstance(directory, str | PathLike | None):
         raise ConfigError("spool_dir", directory, "a directory or None")
+    if directory is not None:  # a daemon may change its own, later
+        object.__setattr__(config, "spool_dir", Path(directory).absolute())
     if not _is_sequence(config.include) or not INCLUDABLE.issuperset(config.include):
         raise ConfigError(
             "include", config.include, f"a sequence out of {sorted(INCLUDABLE)}"

@@ -6,36 +6,17 @@ import asyncio
 import contextlib
 import logging
 import threading
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Answer", "resolver_of", "run_in_own_thread", "warn_in_loop"]
+__all__ = ["resolver_of", "run_in_own_thread", "warn_in_loop"]
 
 T = TypeVar("T")
 
 
 _log = logging.getLogger("otel_tasklog")
-LONGEST_SECONDS: Final = 1e8
-"""A lock takes no wait that is much longer."""
-
-
-class Answer:
-    """What a thread waits for, and another one gives."""
-
-    def __init__(self) -> None:
-        self._given = threading.Event()
-        self._value = False
-
-    def give(self, value: bool) -> None:  # noqa: FBT001 - called with it alone
-        """Give the answer."""
-        self._value = value
-        self._given.set()
-
-    def wait(self, timeout_seconds: float) -> bool:
-        """Return the answer, or False if there is none in time."""
-        return self._given.wait(min(timeout_seconds, LONGEST_SECONDS)) and self._value
 
 
 def warn_in_loop(what: str, instead: str) -> None:

@@ -25,7 +25,7 @@ from otel_tasklog._assemble import make_outbox, make_resource, make_sender
 from otel_tasklog._attach import Attachment
 from otel_tasklog._config import check_names
 from otel_tasklog._errors import ClosedError, ConfigError
-from otel_tasklog._loop import Answer, resolver_of, run_in_own_thread, warn_in_loop
+from otel_tasklog._loop import resolver_of, run_in_own_thread, warn_in_loop
 from otel_tasklog._metrics import measured
 from otel_tasklog._process import park_before_fork, renew_after_fork
 from otel_tasklog.capture._handler import TaskLogHandler
@@ -94,16 +94,15 @@ class TaskLog:
             at_exit=self.close,
             at_termination=self._deliver_at_termination,
         )
-        if self.config.spool_dir is not None:
-            self._threads.start()  # a dead process may have left something there
+        if self.config.spool_dir:  # where a dead process may have left something
+            self._threads.start()
 
     def _deliver_at_termination(self) -> None:
         timeout = self._attachment.seconds_left()
         if self._closed:  # or about to be: the signal may have interrupted that
             self._threads.stop(timeout)
-        elif not self.flush(timeout) and (left := self.stats().pending):
-            cause = self.stats().last_error or "no answer in time"
-            self._attachment.say_last(f"SIGTERM: {left} records not delivered: {cause}")
+        elif not self.flush(timeout):
+            self._attachment.say_last(self.stats())
 
     def _assemble(self) -> None:
         config = self.config
@@ -126,14 +125,14 @@ class TaskLog:
         self._sender = measured(self._given_sender or make_sender(config), self)
         reports: deque[tuple[str, str]] = deque()
         if self._sender is not None:
-            self._outbox = make_outbox(config, self._resource, reports)
+            first = self._outbox is None
+            self._outbox = make_outbox(config, self._resource, reports, strict=first)
         self._worker = Worker(
             reports=reports,
             intake=self._intake,
             process=self._process,
             outbox=self._outbox,
             delay_seconds=config.take_delay_seconds,
-            limits=(config.buffer_records, config.buffer_bytes),
         )
         self._followers = Followers(self._ring, self._intake.unfinished, self._worker)
         self.port.own_threads.clear()
@@ -235,14 +234,15 @@ class TaskLog:
         Raises:
             ClosedError: You closed this TaskLog.
         """
-        answer = Answer()
-        self._ask(Flush(answer.give), "flush")
-        return answer.wait(timeout_seconds)
+        answer: list[bool] = []
+        self._ask(Flush(answer.append, timeout_seconds), "flush")
+        self._threads.wait_for(lambda: bool(answer), timeout_seconds)
+        return answer == [True]
 
     async def aflush(self, timeout_seconds: float = 5.0) -> bool:
         """Do as `flush` without blocking the event loop."""
         outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._ask(Flush(resolver_of(outcome)), "aflush")
+        self._ask(Flush(resolver_of(outcome), timeout_seconds), "aflush")
         try:
             return await asyncio.wait_for(outcome, timeout_seconds)
         except TimeoutError:
@@ -258,8 +258,8 @@ class TaskLog:
     def close(self, timeout_seconds: float | None = None) -> None:
         """Detach from ``logging``, deliver what is there, end the threads.
 
-        What the time does not suffice for is lost, counted and reported. The ring
-        can still be queried. Closing again does nothing.
+        What the time does not suffice for stays in the spool, or is lost, counted and
+        reported. The ring can still be queried. Closing again does nothing.
 
         Args:
             timeout_seconds: ``exit_timeout_seconds`` by default.

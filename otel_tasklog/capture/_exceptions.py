@@ -29,7 +29,6 @@ __all__ = [
     "CapturedException",
     "RenderedException",
     "capture_exception",
-    "exception_size",
     "render_exception",
 ]
 
@@ -64,6 +63,8 @@ class CapturedException(NamedTuple):
     suppress_context: bool
     members: tuple[CapturedException, ...] | None
     syntax: tuple[object, ...] | None
+    size_bytes: int
+    """What all of it takes, estimated."""
 
     @property
     def type_name(self) -> str:
@@ -102,17 +103,6 @@ def _notes(error: BaseException) -> tuple[str, ...]:
         return ("<__notes__ repr() failed>",)
 
 
-def _frames(link: TracebackType | None) -> Frames:
-    frames: list[CodeType | int] = []
-    while link is not None:
-        frames.append(link.tb_frame.f_code)
-        frames.append(link.tb_lasti)
-        link = link.tb_next
-    if len(frames) > 2 * MAX_FRAMES:  # a runaway recursion: its ends tell the story
-        frames = frames[:MAX_FRAMES] + frames[-MAX_FRAMES:]
-    return tuple(frames)
-
-
 def _members(error: BaseException) -> tuple[BaseException, ...] | None:
     if not isinstance(error, BaseExceptionGroup):
         return None
@@ -124,17 +114,6 @@ def _syntax(error: BaseException) -> tuple[object, ...] | None:
         return None
     fields = (getattr(error, name, None) for name in _SYNTAX_FIELDS)
     return tuple(f if isinstance(f, int | None) else _text(f) for f in fields)
-
-
-def exception_size(captured: CapturedException) -> int:
-    """Return the bytes that a captured exception takes, estimated."""
-    size, left = 0, [captured]
-    while left:
-        each = left.pop()
-        size += len(each.text) + 50 * len(each.frames) + sum(map(len, each.notes))
-        left += [e for e in (each.cause, each.context) if e is not None]
-        left += each.members or ()
-    return size
 
 
 def capture_exception(
@@ -151,7 +130,7 @@ def capture_exception(
         and error.__context__ is None
         and not issubclass(type(error), BaseExceptionGroup)
     ):
-        return _captured(error, link, None, None, None)
+        return _captured(error, link)
     return _capture_tree(error, link)
 
 
@@ -209,34 +188,53 @@ def _capture_tree(
         followed = None
         if node.members is not None:
             followed = tuple(finished[id(member)] for member in node.members)
+        cause, context = of(node.cause), of(node.context)
+        others = [e for e in (cause, context, *(followed or ())) if e is not None]
         finished[id(node)] = _captured(
-            node.error, node.link, of(node.cause), of(node.context), followed
-        )
+            node.error, node.link, cause, context, followed,
+            size=sum([other.size_bytes for other in others]),
+        )  # fmt: skip
     return finished[id(root)]
 
 
 def _captured(
     error: BaseException,
     link: TracebackType | None,
-    cause: CapturedException | None,
-    context: CapturedException | None,
-    members: tuple[CapturedException, ...] | None,
+    cause: CapturedException | None = None,
+    context: CapturedException | None = None,
+    members: tuple[CapturedException, ...] | None = None,
+    *,
+    size: int = 0,
 ) -> CapturedException:
+    frames: list[CodeType | int] = []
+    while link is not None:
+        frames.append(link.tb_frame.f_code)
+        frames.append(link.tb_lasti)
+        link = link.tb_next
+    if len(frames) > 2 * MAX_FRAMES:  # a runaway recursion: its ends tell the story
+        frames = frames[:MAX_FRAMES] + frames[-MAX_FRAMES:]
     kind = type(error)
+    text = _text(error)
+    size += len(text) + 50 * len(frames)
+    notes: tuple[str, ...] = ()
+    if hasattr(error, "__notes__"):
+        notes = _notes(error)
+        size += sum(map(len, notes))
     # As the class itself would, but in a third of the time.
     return tuple.__new__(  # pyright: ignore[reportUnknownMemberType]
         CapturedException,
         (
             str(kind.__module__),
             kind.__qualname__,
-            _text(error),
-            _notes(error) if hasattr(error, "__notes__") else (),
-            _frames(link),
+            text,
+            notes,
+            tuple(frames),
             cause,
             context,
             error.__suppress_context__,
             members,
             _syntax(error) if issubclass(kind, SyntaxError) else None,
+            size,
         ),
     )
 

@@ -24,6 +24,7 @@ from asyncio import (
     _get_running_loop,  # pyright: ignore[reportPrivateUsage]
     current_task,
 )
+from math import trunc
 from operator import itemgetter
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
@@ -32,14 +33,9 @@ from opentelemetry.context import get_current
 
 from otel_tasklog._config import INCLUDED, Config, HandlerSettings, check_names
 from otel_tasklog.capture._events import unwrapped
-from otel_tasklog.capture._exceptions import (
-    CapturedException,
-    capture_exception,
-    exception_size,
-)
+from otel_tasklog.capture._exceptions import CapturedException, capture_exception
 from otel_tasklog.capture._record import ORIGIN_FIELDS, RECORD_BYTES
 from otel_tasklog.capture._resolve import bare
-from otel_tasklog.capture._shape import NO_GUESS
 from otel_tasklog.capture._stamp import Stamp
 from otel_tasklog.capture._tasks import current_scope, number_task
 from otel_tasklog.capture._unusual import copied, formatted, length, mended
@@ -69,7 +65,9 @@ string is kept for a line of log."""
 _OURS: Final = ("otel_tasklog", "opentelemetry")
 SMALL_ATOMS: Final = ATOMS - {str, bytes}
 _KEPT: Final = ATOMS | {Stamp}  # a stamp is of plain values that nobody changes
+_PLAIN: Final = logging.LogRecord
 _origin_fields: Final = itemgetter(*ORIGIN_FIELDS)
+_scope: Final = current_scope.get
 _NO_TIME_BEFORE: Final = 1_000_000
 """Nanoseconds by which a clock may step back before its time is believed."""
 
@@ -183,7 +181,7 @@ class TaskLogHandler(logging.Handler):
         if (
             type(message) is not str
             or self.formatter is not None
-            or type(record) is not logging.LogRecord  # may have a text of its own
+            or type(record) is not _PLAIN  # may have a text of its own
             or type(fields["levelno"]) is not int
         ):
             message, fields = self._text_of(record)
@@ -192,13 +190,14 @@ class TaskLogHandler(logging.Handler):
                 message = message % fields["args"]
             except Exception:  # noqa: BLE001 - the record is worth more
                 message = formatted(record)
-        count, shape = port.guesses.get(fields["lineno"], NO_GUESS)
         try:
-            values = shape.pick(fields) if count == len(fields) else None
-        except KeyError:  # as many keys, but others
-            values = None
-        if values is None:
-            shape, values = port.shapes.of(fields)
+            count, shape = port.guesses[fields["lineno"]]
+            if count != len(fields):
+                shape = port.shapes.of(fields)
+            values = shape.pick(fields)
+        except KeyError:  # a new line, or as many keys, but others
+            shape = port.shapes.of(fields)
+            values = shape.pick(fields)
         size = RECORD_BYTES + len(message)
         for value in values:
             if type(value) is str:
@@ -208,12 +207,11 @@ class TaskLogHandler(logging.Handler):
         if size >= LARGE_BYTES or type(message) is not str:
             message, values, size = copied(message, values)
 
-        timestamp_ns = int(fields["created"] * 1e9)
+        now_ns, last_ns = trunc(fields["created"] * 1e9), port.last_ns
         # Loki keeps one of two entries with equal time and text. No call stands
-        # between this read and write, so no thread can either.
-        behind = port.last_ns - timestamp_ns
-        timestamp_ns += behind + 1 if 0 <= behind < _NO_TIME_BEFORE else 0
-        port.last_ns = timestamp_ns
+        # between that read and this write, so no thread can either.
+        behind = now_ns <= last_ns < now_ns + _NO_TIME_BEFORE
+        port.last_ns = timestamp_ns = last_ns + 1 if behind else now_ns
 
         cell = name = special = error = None
         loop = _get_running_loop()
@@ -233,7 +231,7 @@ class TaskLogHandler(logging.Handler):
             special,
             cell,
             name,
-            current_scope.get(),
+            _scope(),
             get_current() or None,
             error,
             size,
@@ -306,7 +304,7 @@ def _rare(
         size += len(stack)
     error = _exception(fields["exc_info"]) if fields["exc_info"] else None
     if error is not None:
-        size += exception_size(error)
+        size += error.size_bytes
     return special or None, error, size
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from otel_tasklog.capture._stamp import STAMP
 from otel_tasklog.capture._values import REDACTED, AttributeNames
@@ -12,7 +12,7 @@ from otel_tasklog.capture._values import REDACTED, AttributeNames
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["EVENT_NAMES", "NO_GUESS", "STANDARD_FIELDS", "Shape", "Shapes", "free_name"]
+__all__ = ["EVENT_NAMES", "STANDARD_FIELDS", "Shape", "Shapes", "free_name"]
 
 # Not by makeLogRecord(), which asks the application's factory.
 STANDARD_FIELDS: Final = frozenset(
@@ -35,6 +35,7 @@ _NOT_FREE: Final = STANDARD_FIELDS | {"message", "asctime", "_logger", "_name", 
 _SPECIAL: Final = frozenset(
     {"task_id", "job_id", "asyncz_task_id", STAMP, *EVENT_NAMES}
 )
+_Pick: TypeAlias = "Callable[[Mapping[str, Any]], tuple[Any, ...]]"
 _SHAPES_REMEMBERED: Final = 8_192
 _NAMES_CHARACTERS: Final = 4_096
 
@@ -50,21 +51,22 @@ class Shape:
     Attributes:
         keys: Of the attributes, as they were logged.
         names: Theirs on the wire.
-        pick: Returns their values, of a mapping that has the keys.
+        pick: Returns their values, of a mapping that has all the keys; raises
+            KeyError for another.
+        count: How many keys there are, with those that are not attributes'.
         special: The keys that say something of the record itself.
         secret: Whether values are to be redacted.
-        plain: Whether all the keys are attributes'.
     """
 
-    __slots__ = ("_secrets", "keys", "names", "pick", "plain", "secret", "special")
+    __slots__ = ("_secrets", "count", "keys", "names", "pick", "secret", "special")
 
     def __init__(self, keys: tuple[str, ...], names: AttributeNames) -> None:
         self.keys: tuple[str, ...] = tuple(
             [key for key in keys if key not in _NOT_ATTRIBUTES]
         )
-        self.plain: bool = len(self.keys) == len(keys)
+        self.count: int = len(keys)
         self.names: tuple[str, ...] = _distinct([names[key][0] for key in self.keys])
-        self.pick: Callable[[Mapping[str, Any]], tuple[Any, ...]] = _picker(self.keys)
+        self.pick: _Pick = _picker(self.keys, keys)
         self.special: tuple[str, ...] = tuple([key for key in keys if key in _SPECIAL])
         self._secrets = [names[key][1] for key in self.keys]
         self.secret: bool = any(self._secrets)
@@ -81,16 +83,20 @@ class Shape:
         )
 
 
-def _picker(
-    keys: tuple[str, ...],
-) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+def _picker(attributes: tuple[str, ...], keys: tuple[str, ...]) -> _Pick:
+    others = [key for key in keys if key in _NOT_ATTRIBUTES]
+    if others:
+        # They are looked for, too. Of one key it would return no tuple.
+        every = itemgetter(*[*attributes, *others, *others])
+        count = len(attributes)
+        return lambda given: every(given)[:count]
     if not keys:
         return lambda _: ()
     if len(keys) == 1:
         (only,) = keys
         return lambda given: (given[only],)
     # In one step of the interpreter.
-    return cast("Callable[[Mapping[str, Any]], tuple[Any, ...]]", itemgetter(*keys))
+    return cast("_Pick", itemgetter(*keys))
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
@@ -104,10 +110,6 @@ def _distinct(names: list[str]) -> tuple[str, ...]:
         seen.add(distinct)
         names[index] = distinct
     return tuple(names)
-
-
-NO_GUESS: Final = (0, Shape((), AttributeNames()))
-"""Of a line that has no guess: nothing has so few fields."""
 
 
 class Shapes(dict["tuple[str, ...]", Shape]):
@@ -132,14 +134,14 @@ class Shapes(dict["tuple[str, ...]", Shape]):
         self._names = AttributeNames()
         self.guesses: dict[object, tuple[int, Shape]] = {}
 
-    def of(self, fields: Mapping[str, Any]) -> tuple[Shape, tuple[Any, ...]]:
-        """Return the shape of a record's fields and the attributes' values."""
+    def of(self, fields: Mapping[str, Any]) -> Shape:
+        """Return the shape of a record's fields, and guess it for its line."""
         shape = self[(*fields,)]
-        if shape.plain and len(fields) == len(STANDARD_FIELDS) + len(shape.keys):
+        if len(fields) == len(STANDARD_FIELDS) + shape.count:
             if len(self.guesses) >= _SHAPES_REMEMBERED:
                 self.guesses.clear()
             self.guesses[fields["lineno"]] = len(fields), shape
-        return shape, shape.pick(fields)
+        return shape
 
     def __missing__(self, keys: tuple[str, ...]) -> Shape:
         """Make the shape of keys that are seen for the first time."""

@@ -35,11 +35,12 @@ class Batch:
         behind: Records in the spool alone are older than it.
         tried: It was sent before, or is a part of one that was; it is not joined with
             others then, so that an attempt can be told to be of the same batch.
+        parts: What it was joined from, or itself.
         refusals: What the receiver said to the last attempts.
     """
 
     __slots__ = (
-        "behind", "body", "copies", "ready_at", "records", "refusals", "tried",
+        "behind", "body", "copies", "parts", "ready_at", "records", "refusals", "tried",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +56,7 @@ class Batch:
         self.records = records
         self.ready_at = ready_at
         self.copies = copies
+        self.parts: list[Batch] = [self]
         self.behind = False
         self.tried = tried
         self.refusals: deque[str] = deque(maxlen=SAME_REFUSALS)
@@ -82,8 +84,10 @@ def joined(batches: list[Batch]) -> Batch:
     """Return one batch of several. Protobuf merges messages that are concatenated."""
     if len(batches) == 1:
         return batches[0]
-    return Batch(
+    batch = Batch(
         b"".join([each.body for each in batches]),
         sum(each.records for each in batches),
         copies=tuple(copy for each in batches for copy in each.copies),
     )
+    batch.parts = batches  # some of them may be on disk, and others not
+    return batch

@@ -76,10 +76,10 @@ class Intake:
         self.inbox: SimpleQueue[object] = SimpleQueue()
         self.parked = True  # until the first record starts the worker
         self.hurried = False  # a Wake.MANY is on its way
-        self._max_records, self._max_bytes = limits
+        self.max_records, self.max_bytes = limits
         # Kept free by the worker for what comes before its next turn.
-        self.reserve_records = min(self._max_records // 4, 2 * WAKE_RECORDS)
-        self.reserve_bytes = self._max_bytes // 8
+        self.reserve_records = min(self.max_records // 8, 2 * WAKE_RECORDS)
+        self.reserve_bytes = self.max_bytes // 8
         self._block_seconds = block_seconds
         self._own_threads = own_threads
         self._drop_newest = drop_newest
@@ -114,8 +114,8 @@ class Intake:
 
     def leave_room(self, records: int, size_bytes: int) -> None:
         """Take no more than fits beside what the outbox holds. From the worker."""
-        self._room_records = max(self._max_records - records, 1)
-        self._room_bytes = max(self._max_bytes - size_bytes, 1)
+        self._room_records = max(self.max_records - records, 1)
+        self._room_bytes = max(self.max_bytes - size_bytes, 1)
         # Who can wait does so before the worker has to drop anything.
         self._calm_records = self._room_records - 2 * self.reserve_records
         self._calm_bytes = self._room_bytes - 2 * self.reserve_bytes

@@ -22,12 +22,15 @@ from opentelemetry.semconv.attributes import exception_attributes as exception
 from otel_tasklog.capture._record import NO_REST, Origin, Rest, Sealed, Who
 from otel_tasklog.delivery._wire import (
     REMEMBERED,
+    UINT64,
     Keys,
     Prefixes,
     TextPrefixes,
     any_value,
+    double,
     field,
     key_values,
+    small,
     varint,
 )
 
@@ -38,15 +41,65 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder"]
 
-_fixed64: Final = struct.Struct("<BQ").pack
-_ids: Final = struct.Struct("2s16s2s8s").pack
-_flags: Final = struct.Struct("<I").pack
+_time: Final = struct.Struct("<BQ").pack
+_flags_ids_time: Final = struct.Struct("<BI2s16s2s8sBQ").pack
+_ids_time: Final = struct.Struct("<2s16s2s8sBQ").pack
+_TIME_BYTES: Final = 9
 _YEAR_2554: Final = 1 << 64
-_SAMPLED: Final = b"\x45\x01\x00\x00\x00"
 
 
-def _flag_field(flags: int) -> bytes:
-    return b"\x45" + _flags(flags) if flags else b""
+class _Origins(dict["tuple[Any, ...]", "tuple[bytes, bytes]"]):
+    """For each `Origin`: its severity, and the attributes that say where it is."""
+
+    def __init__(self, include: Collection[str]) -> None:
+        super().__init__()
+        self._include = frozenset(include)
+
+    def __missing__(self, part: tuple[Any, ...]) -> tuple[bytes, bytes]:
+        origin = Origin._make(part)
+        severity = b""
+        if origin.severity_number:
+            severity += b"\x10" + varint(origin.severity_number)
+        if origin.severity_text:
+            severity += field(b"\x1a", origin.severity_text.encode())
+        location: dict[str, Value] = {}
+        if "code" in self._include:
+            # Not known of a record that came by way of another SDK handler.
+            location[code.CODE_FILE_PATH] = origin.path or None
+            location[code.CODE_FUNCTION_NAME] = origin.function or None
+            location[code.CODE_LINE_NUMBER] = origin.line or None
+        if "thread" in self._include:
+            location["thread.id"] = origin.thread_id
+            location["thread.name"] = origin.thread_name
+        if "process" in self._include:
+            location["process.pid"] = origin.process_id
+        if len(self) >= REMEMBERED:
+            self.clear()
+        encoded = self[part] = severity, key_values(b"\x32", location)
+        return encoded
+
+
+class _Whos(dict["tuple[Any, ...]", bytes]):
+    """For each `Who`: the attributes that say who it is."""
+
+    def __init__(self, include: Collection[str]) -> None:
+        super().__init__()
+        self._include = frozenset(include)
+
+    def __missing__(self, part: tuple[Any, ...]) -> bytes:
+        who = Who._make(part)
+        identity: dict[str, Value] = {
+            "task_id": who.task_id,
+            "task_parent_id": who.task_parent_id,
+        }
+        if "asyncio" in self._include:
+            identity["asyncio.task.id"] = who.number
+            identity["asyncio.task.name"] = who.name
+            identity["asyncio.task.parent_id"] = who.parent_number
+        if len(self) >= REMEMBERED:
+            self.clear()
+        encoded = self[part] = key_values(b"\x32", identity)
+        return encoded
 
 
 class Encoder:
@@ -67,9 +120,8 @@ class Encoder:
     ) -> None:
         self._resource = field(b"\x0a", key_values(b"\x0a", resource))
         self._schema = field(b"\x1a", schema_url.encode()) if schema_url else b""
-        self._include = frozenset(include)
-        self._origins: dict[tuple[Any, ...], tuple[bytes, bytes]] = {}
-        self._whos: dict[tuple[Any, ...], bytes] = {}
+        self._origins = _Origins(include)
+        self._whos = _Whos(include)
         self._keys = Keys()
         self._bodies = TextPrefixes(b"\x2a")
         self._records = Prefixes(b"\x12")
@@ -77,82 +129,43 @@ class Encoder:
     def record(self, record: Sealed) -> bytes:
         """Return one record as an element of ``ScopeLogs.log_records``."""
         _, timestamp_ns, origin, who, span, message, body, names, values, rest = record
-        try:
-            severity, location = self._origins[origin]
-            identity = self._whos[who]
-        except KeyError:
-            severity, location = self._remember_origin(origin)
-            identity = self._remember_who(who)
+        severity, location = self._origins[origin]
         text = message.encode()
         before = self._bodies[len(text)]
         if body is not None:
             before, text = b"", field(b"\x2a", any_value(body))
         # 0 means unknown, and stands for times before 1970 and after 2554.
-        known = 0 < timestamp_ns < _YEAR_2554
-        parts = [_fixed64(0x09, timestamp_ns) if known else b"", severity, before, text]
+        time_ns = timestamp_ns if 0 < timestamp_ns < _YEAR_2554 else 0
+        parts = [_time(0x09, time_ns) if time_ns else b"", severity, before, text]
         if names:
-            # They are as many; zip's own check of it costs a tenth of all this.
-            for key, value in zip(self._keys[names], values):  # noqa: B905
-                if type(value) is str:
+            anything: tuple[Any, ...] = values
+            # They are as many; zip's own check of it costs a tenth of all this. And
+            # two calls of append cost less than one tuple that is added.
+            for key, value in zip(self._keys[names], anything):  # noqa: B905
+                kind = type(value)  # pyright: ignore[reportUnknownVariableType]
+                if kind is str:
                     text = value.encode()
-                    parts += (key[len(text)], text)
-                elif type(value) is int and value.bit_length() < 64:
-                    number = varint(value & 0xFFFF_FFFF_FFFF_FFFF)
-                    parts += (key.integers[len(number)], number)
+                    parts.append(key[len(text)])
+                    parts.append(text)
+                elif kind is int and 0 <= value < 0x4000:
+                    number = small[value]
+                    parts.append(key.integers[len(number)])
+                    parts.append(number)
+                elif kind is int and value.bit_length() < 64:
+                    number = varint(value & UINT64)
+                    parts.append(key.integers[len(number)])
+                    parts.append(number)
+                elif kind is float:
+                    parts.append(key.double)
+                    parts.append(double(value))
                 else:
                     parts.append(key.whole(value))
-        parts += (identity, location)
-        if rest is not NO_REST:
-            parts.append(_rest(rest))
-        if span is not None:
-            trace_id, span_id, flags = span
-            flag = _SAMPLED if flags == 1 else _flag_field(flags)
-            parts += (flag, _ids(b"\x4a\x10", trace_id, b"\x52\x08", span_id))
-        if known:
-            parts.append(_fixed64(0x59, timestamp_ns))
-        if rest[0]:
-            parts.append(field(b"\x62", rest[0].encode()))
+        parts.append(self._whos[who])
+        parts.append(location)
+        plain = time_ns and span is None and rest is NO_REST
+        parts.append(_time(0x59, time_ns) if plain else _end(rest, span, time_ns))
         payload = b"".join(parts)
         return self._records[len(payload)] + payload
-
-    def _remember_origin(self, part: tuple[Any, ...]) -> tuple[bytes, bytes]:
-        origin = Origin._make(part)
-        severity = b""
-        if origin.severity_number:
-            severity += b"\x10" + varint(origin.severity_number)
-        if origin.severity_text:
-            severity += field(b"\x1a", origin.severity_text.encode())
-        location: dict[str, Value] = {}
-        if "code" in self._include:
-            # Not known of a record that came by way of another SDK handler.
-            location[code.CODE_FILE_PATH] = origin.path or None
-            location[code.CODE_FUNCTION_NAME] = origin.function or None
-            location[code.CODE_LINE_NUMBER] = origin.line or None
-        if "thread" in self._include:
-            location["thread.id"] = origin.thread_id
-            location["thread.name"] = origin.thread_name
-        if "process" in self._include:
-            location["process.pid"] = origin.process_id
-        if len(self._origins) >= REMEMBERED:
-            self._origins.clear()
-        encoded = severity, key_values(b"\x32", location)
-        self._origins[part] = encoded
-        return encoded
-
-    def _remember_who(self, part: tuple[Any, ...]) -> bytes:
-        who = Who._make(part)
-        identity: dict[str, Value] = {
-            "task_id": who.task_id,
-            "task_parent_id": who.task_parent_id,
-        }
-        if "asyncio" in self._include:
-            identity["asyncio.task.id"] = who.number
-            identity["asyncio.task.name"] = who.name
-            identity["asyncio.task.parent_id"] = who.parent_number
-        if len(self._whos) >= REMEMBERED:
-            self._whos.clear()
-        encoded = self._whos[part] = key_values(b"\x32", identity)
-        return encoded
 
     def request(self, scopes: Mapping[str, list[bytes]]) -> bytes:
         """Return a whole request: for each logger's name its encoded records."""
@@ -164,6 +177,24 @@ class Encoder:
         parts.append(self._schema)
         length = sum(map(len, parts))
         return b"".join((b"\x0a", varint(length), *parts))
+
+
+def _end(rest: tuple[Any, ...], span: tuple[Any, ...] | None, time_ns: int) -> bytes:
+    """Return what comes after the usual attributes; the time, for it was observed."""
+    if span is None:
+        end = _time(0x59, time_ns)
+    elif span[2]:
+        end = _flags_ids_time(
+            0x45, span[2], b"\x4a\x10", span[0], b"\x52\x08", span[1], 0x59, time_ns
+        )
+    else:
+        end = _ids_time(b"\x4a\x10", span[0], b"\x52\x08", span[1], 0x59, time_ns)
+    if not time_ns:
+        end = end[:-_TIME_BYTES]
+    if rest is NO_REST:
+        return end
+    event = field(b"\x62", rest[0].encode()) if rest[0] else b""
+    return b"".join((_rest(rest), end, event))
 
 
 def _rest(part: tuple[Any, ...]) -> bytes:

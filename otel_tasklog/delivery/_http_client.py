@@ -5,6 +5,7 @@ Imported when the first sender is made, as urllib3 is.
 
 from __future__ import annotations
 
+import codecs
 import io
 import math
 import re
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from otel_tasklog._config import Config
 
 __all__ = ["Answer", "HttpClient"]
+
+# Python would import it for the first connection. A fork in the middle of that, which
+# is on the sender's thread, leaves half of it to the child: no host would be found.
+codecs.lookup("idna")
 
 _TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (403|407)\b")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Protocol
+
+from otel_tasklog._text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Clock", "Errand", "Flush", "MonotonicClock", "Stop"]
+__all__ = ["Clock", "Errand", "Flush", "MonotonicClock", "Stop", "farewell"]
 
 
 class Clock(Protocol):
@@ -33,10 +36,15 @@ class Flush:
     Args:
         done: Called once, on the worker's thread, with whether it all was
             delivered or finally refused.
+        timeout_seconds: For how long somebody waits for it.
     """
 
-    def __init__(self, done: Callable[[bool], None]) -> None:
+    def __init__(
+        self, done: Callable[[bool], None], timeout_seconds: float = math.inf
+    ) -> None:
         self.done = done
+        self.timeout_seconds = timeout_seconds
+        self.deadline = math.inf
         self.entered = 0  # all records that had come to the outbox
         self.dropped: int | None = None  # how many had been given up before
         self.left = 0  # how many that waited at its time still wait
@@ -58,3 +66,18 @@ class Stop:
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
+
+
+def farewell(lost: int, spooled: int, dropped: int, cause: str) -> str:
+    """Return what is said of the records that an end did not deliver.
+
+    Args:
+        lost: How many it costs.
+        spooled: How many are on disk, for the next process.
+        dropped: How many were given up before.
+        cause: Why.
+    """
+    fates = [f"{count_of(lost)} lost"] if lost or not spooled else []
+    fates += [f"{count_of(spooled)} in the spool"] if spooled else []
+    fates += [f"{dropped} dropped before"] if dropped else []
+    return f"the TaskLog closed with {', '.join(fates)}: {cause}"

@@ -18,9 +18,10 @@ from collections import Counter as Tally
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from otel_tasklog.capture._record import ORIGIN, SEQUENCE, Sealed
+from otel_tasklog.capture._record import SEQUENCE, Sealed
 from otel_tasklog.delivery._backoff import Backoff
 from otel_tasklog.delivery._batch import Batch, joined
+from otel_tasklog.delivery._open import OpenBatch
 from otel_tasklog.delivery._resize import cut, split
 from otel_tasklog.delivery._senders import (
     Accepted,
@@ -79,17 +80,13 @@ class Outbox:
         write_seconds: float,
         drop_newest: bool = False,
     ) -> None:
-        self._encoder = encoder
         self.refused = refused
         self._batch_records, self._batch_bytes = limits
         self.overflow = overflow
         self._close_seconds = min(write_seconds, delay_seconds)
         self._hold_seconds = delay_seconds - self._close_seconds
         self._drop_newest = drop_newest
-        self._open: dict[str, list[bytes]] = {}
-        self._open_records = 0
-        self._open_bytes = 0
-        self._open_since = 0.0
+        self._open = OpenBatch(encoder, limits)
         self._held: deque[Batch] = deque()
         self.in_flight: Batch | None = None
         self._closed_records = 0  # held or in flight
@@ -105,7 +102,7 @@ class Outbox:
     @property
     def records(self) -> int:
         """How many are in memory: in the open batch, held, or on their way."""
-        return self._open_records + self._closed_records
+        return self._open.records + self._closed_records
 
     @property
     def sent_records(self) -> int:
@@ -116,7 +113,7 @@ class Outbox:
     @property
     def size_bytes(self) -> int:
         """What they take, encoded."""
-        return self._open_bytes + self._closed_bytes
+        return self._open.size_bytes + self._closed_bytes
 
     @property
     def outstanding(self) -> int:
@@ -135,34 +132,10 @@ class Outbox:
             What was wrong with one that could not be encoded, if any could not: it
             is dropped and counted, and must not cost the rest.
         """
-        encode = self._encoder.record
-        opened, count, size = self._open, self._open_records, self._open_bytes
-        self.entered += len(records)
-        fault: str | None = None
-        for record in records:
-            try:
-                encoded = encode(record)
-            except Exception as error:  # noqa: BLE001
-                fault = f"a record could not be encoded: {error!r}"
-                self.dropped["not encodable"] += 1
-                self.entered -= 1
-                continue
-            if count >= self._batch_records or size + len(encoded) > self._batch_bytes:
-                self._open_records, self._open_bytes = count, size
-                self.close_batch(now)
-                opened, count, size = self._open, 0, 0
-            if not count:
-                self._open_since = now
-            logger = record[ORIGIN][0]
-            if logger in opened:
-                opened[logger].append(encoded)
-            else:
-                opened[logger] = [encoded]
-            count += 1
-            size += len(encoded)
-        self._open_records, self._open_bytes = count, size
-        if count >= self._batch_records:
-            self.close_batch(now)
+        fault, failed = self._open.add(records, now, lambda: self.close_batch(now))
+        self.entered += len(records) - failed
+        if failed:
+            self.dropped["not encodable"] += failed
         return fault
 
     def refuse(self, records: list[Sealed], theirs: set[int]) -> list[Sealed]:
@@ -184,17 +157,24 @@ class Outbox:
 
     def close_batch(self, now: float) -> None:
         """Make a batch of what is open, if anything is."""
-        if not self._open_records:
+        if not self._open.records:
             return
-        batch = Batch(
-            self._encoder.request(self._open),
-            self._open_records,
-            ready_at=self._open_since + self._hold_seconds,
-        )
-        self._open = {}
-        self._open_records = self._open_bytes = 0
+        ready_at = self._open.since + self._hold_seconds
+        batch = Batch(*self._open.take(), ready_at=ready_at)
+        if self._held and self._held[-1].behind:
+            self._write_again(now)
         if self.overflow.write(batch, self.records, self.size_bytes, now):
             self._hold(batch)
+
+    def _write_again(self, now: float) -> None:
+        """Write what the disk did not take, before what is newer overtakes it there."""
+        for batch in [each for each in self._held if each.behind]:
+            if not self.overflow.write(batch, self.records, self.size_bytes, now):
+                self._held.remove(batch)
+                self._closed_records -= batch.records
+                self._closed_bytes -= len(batch.body)
+            elif not batch.copies:
+                return
 
     def _hold(self, batch: Batch, *, first: bool = False) -> None:
         (self._held.appendleft if first else self._held.append)(batch)
@@ -211,14 +191,16 @@ class Outbox:
 
         Not what stands on disk: that has bounds of its own.
         """
-        if self._drop_newest and self._over(records, size_bytes):
-            self.close_batch(self._open_since)
-        end = -1 if self._drop_newest else 0
-        while self._held and self._over(records, size_bytes):
-            if self._held[end].safe:
+        if not self._over(records, size_bytes):
+            return
+        if self._drop_newest:
+            self.close_batch(self._open.since)
+        for batch in [*self._held][:: -1 if self._drop_newest else 1]:
+            if not self._over(records, size_bytes):
                 break
-            self._drop(self._held[end], "buffer_full")
-            del self._held[end]
+            if not batch.safe:
+                self._held.remove(batch)
+                self._drop(batch, "buffer_full")
 
     def _over(self, records: int, size_bytes: int) -> bool:
         return self.records > records or self.size_bytes > size_bytes
@@ -235,7 +217,7 @@ class Outbox:
         if self.in_flight is not None:
             self._held.appendleft(self.in_flight)
             self.in_flight = None
-        for batch in self._held:
+        for batch in [part for each in self._held for part in each.parts]:
             if not self.overflow.leave(batch):
                 self._drop(batch, reason)
         self._held.clear()
@@ -248,7 +230,7 @@ class Outbox:
 
     def next_batch(self, now: float) -> Batch | None:
         """Return the batch to send now, if there is one and none is on its way."""
-        if self._open_records and now >= self._open_since + self._close_seconds:
+        if self._open.records and now >= self._open.since + self._close_seconds:
             self.close_batch(now)
         if self.in_flight is not None or now < self.backoff.not_before:
             return None
@@ -287,8 +269,8 @@ class Outbox:
         elif self.in_flight is None and self.overflow.unread_records:
             # They could not be read: no memory, too many open files.
             due.append(max(self.backoff.not_before, now + UNREADABLE_SECONDS))
-        if self._open_records:
-            due.append(self._open_since + self._close_seconds)
+        if self._open.records:
+            due.append(self._open.since + self._close_seconds)
         return max(min(due) - now, 0.0) if due else None
 
     def settle(self, outcome: Outcome, now: float) -> None:

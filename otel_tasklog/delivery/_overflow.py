@@ -34,6 +34,7 @@ class Overflow:
         memory_bytes: and how many bytes.
 
     Attributes:
+        searches: Whether to look for what dead processes left; not at the end.
         recovered: How many records were found that other processes had left.
         left: How many were left for the next process.
     """
@@ -45,6 +46,7 @@ class Overflow:
         self._memory_records = memory_records
         self._memory_bytes = memory_bytes
         self._look_at = -math.inf
+        self.searches = True
         self.recovered = 0
         self.left = 0
 
@@ -117,18 +119,20 @@ class Overflow:
 
     def find_orphans(self, now: float) -> list[Orphan]:
         """Look, now and then, for what dead processes left. Reads files; needs no lock."""
-        if self.spool is None or now < self._look_at:
+        if self.spool is None or not self.searches:
             return []
-        found = self.spool.find_orphans()
-        # It may have left some for the next time, so as not to read for too long.
-        self._look_at = now if found else now + LOOK_SECONDS
-        return found
+        if now < self._look_at and not (self.spool.more and self.spool.is_empty()):
+            return []
+        self._look_at = now + LOOK_SECONDS
+        return self.spool.find_orphans()
 
     def adopt(self, orphans: list[Orphan]) -> int:
         """Deliver it, too; return how many records it has."""
         assert self.spool is not None  # noqa: S101 - who else would have found them
         found = self.spool.adopt(orphans)
         self.recovered += found
+        if found:  # perhaps not all that there is
+            self._look_at = -math.inf
         return found
 
     def sync(self) -> None:

@@ -1,16 +1,15 @@
 """The spool: batches on disk, first in, first out, until they are settled.
 
-It is a log of segments (``_segment.py``), oldest first. Our last one is written to, and
-followed by a new one when it is large. What is before a segment's cursor has been read,
-or never left the memory; what is after it is on disk alone::
+A log of segments (``_segment.py``), oldest first. Our last one is written to, and followed
+by a new one when it is large. What is before a segment's cursor has been read, or never
+left the memory; what is after it is on disk alone::
 
     oldest segment                                          the one written to
     [settled settled held held]   [held unread unread]   [unread unread ......]
                                         └ read() goes on here    append() ┘
 
-Frames have no index in memory: a long outage costs none. A segment in which all is
-settled is deleted; the one that is written to is cut back instead. So a process whose
-records are delivered keeps next to nothing on disk.
+Frames have no index in memory: a long outage costs none. A segment in which all is settled
+is deleted, or cut back if it is the one that is written to.
 
 What is at risk: a batch is safe from ``SIGKILL`` once `Spool.append` has returned, and
 from the loss of power once `Spool.sync` has, if ``fsync`` is on. It is delivered twice
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Frame", "Orphan", "Spool"]
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
-"""The usual size of a segment."""
 
 SEGMENTS: Final = 8
 """The bound has room for so many at least, as the oldest is dropped whole."""
@@ -59,21 +57,22 @@ class Spool:
     they take the disk's time, and another thread may call the others meanwhile.
 
     Args:
-        directory: Where the files are. It is made if it is not there.
+        directory: Where the files are; made if it is not there.
         max_bytes: What our files may take, with those that were adopted.
         fsync: Whether `sync` waits for the disk.
         report: Is told a cause and a text when records are lost or no longer safe.
+        strict: Whether a directory that cannot be used is an error, or only reported.
 
     Raises:
-        ConfigError: The directory cannot be used safely, or not on this system.
+        ConfigError: It is *strict*, and the directory cannot be used safely.
 
     Attributes:
-        dropped, dropped_bytes: Records that were on disk alone and are lost, and the
-            size of their batches, by reason: ``spool_full``, ``spool_damaged``.
+        dropped, dropped_bytes: Records that were on disk alone and are lost, by
+            reason, ``spool_full`` or ``spool_damaged``; the size of their batches.
         damaged: How many runs of bytes were found that are no frame.
-        unread_records, unread_bytes: What is on disk alone. After `close`, what is left
-            for another process to deliver.
+        unread_records, unread_bytes: What is on disk alone, also after `close`.
         size_bytes: What our files take.
+        more: There may be more of the dead's, for which there is no room yet.
     """
 
     def __init__(
@@ -83,6 +82,7 @@ class Spool:
         max_bytes: int,
         fsync: bool,
         report: Callable[[str, str], None],
+        strict: bool = True,
     ) -> None:
         self._directory = directory.absolute()  # a daemon may change its own
         self._max_bytes = max_bytes
@@ -104,9 +104,12 @@ class Spool:
         self.unread_records = 0
         self.unread_bytes = 0
         self.size_bytes = 0
+        self.more = False
         try:
             prepare(self._directory)
-        except OSError as error:
+        except (OSError, ConfigError) as error:
+            if strict and isinstance(error, ConfigError):
+                raise
             self._fail(error)
 
     def append(
@@ -126,8 +129,7 @@ class Spool:
             must keep it in memory.
 
         Raises:
-            ValueError: It was to be kept in memory while older ones are on disk alone;
-                it would overtake them.
+            ValueError: It would overtake what is on disk alone.
         """
         if not unread and self.unread_records:
             raise ValueError("older batches are on disk alone: read them before")
@@ -265,6 +267,10 @@ class Spool:
             self._tidy(segment)
         return batches
 
+    def is_empty(self) -> bool:
+        """Return whether nothing of ours is on disk."""
+        return self.size_bytes <= len(FILE_HEADER)
+
     def sync(self) -> None:
         """Wait until the disk has all that was appended, if ``fsync`` is on."""
         try:
@@ -280,27 +286,29 @@ class Spool:
 
         If it finds anything, there may be more: look again soon after.
         """
+        self.more = self._closed or self.size_bytes > self._max_bytes // 2
         try:
-            return [] if self._closed else self._owners.find()
+            return [] if self.more else self._owners.find()
         except OSError:  # told when the directory was made, or written to
             return []
 
     def adopt(self, orphans: list[Orphan]) -> int:
-        """Put what dead processes left at the end of the log, to be read.
+        """Put what dead processes left at the end of the log, to be read, if it fits.
 
         Returns:
             How many records it has that are not settled.
         """
-        if self._closed:
-            for orphan in orphans:
-                self._owners.give_back(orphan)
-            return 0
-        if orphans and self._active is not None:
-            active, self._active = self._active, None
-            active.close()
-            self._tidy(active)
         damaged = records = 0
         for orphan in orphans:
+            size = self.size_bytes + sum(each.end for each in orphan.segments)
+            if self._closed or (size > self._max_bytes and not self.is_empty()):
+                self.more = True  # where it is, it is safe; here, it would cost others
+                self._owners.give_back(orphan)
+                continue
+            if self._active is not None:
+                active, self._active = self._active, None
+                active.close()
+                self._tidy(active)
             self._owners.adopt(orphan)
             for segment in orphan.segments:
                 self._add(segment)
@@ -309,21 +317,17 @@ class Spool:
                 self._tidy(segment)
         if damaged:
             self.damaged += damaged
-            text = f"{damaged} damages in what dead processes left in the spool"
+            text = f"what dead processes left is damaged in {damaged} places"
             self._report("spool_damaged", text)
-        self._make_room(0)
         return records
 
     def close(self) -> None:
         """Let go of the files; what is not settled stays for another process."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._active is not None and self._active.empty:
-            self._remove(self._active)
-        elif self._active is not None:
-            self._active.close()
-        self._owners.release()
+        if not self._closed:
+            self._closed = True
+            if self._active is not None:
+                (self._remove if self._active.empty else Segment.close)(self._active)
+            self._owners.release()
 
     def forget(self) -> None:
         """Let go of the parent's files, in a forked child, and leave all to it."""

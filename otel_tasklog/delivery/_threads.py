@@ -120,9 +120,19 @@ class Threads:
         self._intake.inbox.put(wish)
         if self.start():
             # The worker keeps the deadline itself; a moment for its last turn.
-            self._worker.stopped.wait(min(timeout_seconds + 1.0, LONGEST_SECONDS))
+            self.wait_for(self._worker.stopped.is_set, timeout_seconds + 1.0)
         else:
             self._finish_here()
+
+    def wait_for(self, happened: Callable[[], bool], timeout_seconds: float) -> bool:
+        """Wait for the worker to make something true; return whether it did.
+
+        The worker has its lock meanwhile, even if this thread holds it: a signal
+        handler may have interrupted the thread while it counted records.
+        """
+        lock = self._worker.lock
+        with lock:
+            return lock.wait_for(happened, min(timeout_seconds, LONGEST_SECONDS))
 
     def park(self) -> None:
         """End the threads for now, if they have nothing to do.

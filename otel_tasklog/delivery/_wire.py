@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INT64",
     "REMEMBERED",
+    "UINT64",
     "Key",
     "Keys",
     "Prefixes",
@@ -27,6 +28,7 @@ __all__ = [
     "double",
     "field",
     "key_values",
+    "small",
     "varint",
 ]
 
@@ -34,11 +36,15 @@ REMEMBERED: Final = 8_192
 """Keys, and what else repeats, whose bytes are kept; of more, it starts anew."""
 
 INT64: Final = 1 << 63
+UINT64: Final = (1 << 64) - 1
 double: Final = struct.Struct("<d").pack
 
 
 class _LastBits(dict[int, bytes]):
-    """The end of a varint: its highest bits, up to 14, made when first asked for."""
+    """The end of a varint: its highest bits, up to 14, made when first asked for.
+
+    Of a number below 1 << 14 it is the whole.
+    """
 
     def __missing__(self, bits: int) -> bytes:
         whole = (bits & 0x7F | 0x80, bits >> 7) if bits >= 0x80 else (bits,)
@@ -54,22 +60,22 @@ class _MoreBits(dict[int, bytes]):
         return pair
 
 
-_last: Final = _LastBits()
+small: Final = _LastBits()
 _more: Final = _MoreBits()
 
 
 def varint(number: int) -> bytes:
     """Encode a number that is not negative."""
     if number < 0x4000:
-        return _last[number]
+        return small[number]
     start = _more[number & 0x3FFF]
     number >>= 14
     if number < 0x4000:
-        return start + _last[number]
+        return start + small[number]
     start += _more[number & 0x3FFF]
     number >>= 14
     if number < 0x4000:
-        return start + _last[number]
+        return start + small[number]
     return start + _more[number & 0x3FFF] + varint(number >> 14)
 
 
@@ -86,7 +92,7 @@ def any_value(value: Value) -> bytes:
         return b"\x10\x01" if value else b"\x10\x00"
     if type(value) is int:
         if -INT64 <= value < INT64:
-            return b"\x18" + varint(value & 0xFFFF_FFFF_FFFF_FFFF)
+            return b"\x18" + varint(value & UINT64)
         return field(b"\x0a", _decimal(value))
     if type(value) is float:
         return b"\x21" + double(value)
@@ -169,9 +175,7 @@ class Key(Prefixes):
         return self._before(b"\x0a" + varint(length), length)
 
     def whole(self, value: Value) -> bytes:
-        """Return the whole attribute; of a float or bool quicker than of others."""
-        if type(value) is float:
-            return self.double + double(value)
+        """Return the whole attribute; of a bool quicker than of others."""
         if type(value) is bool:
             return self.booleans[value]
         return self.attribute(value)

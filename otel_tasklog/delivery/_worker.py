@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Final
 
 from otel_tasklog._text import count_of
 from otel_tasklog.delivery._buffer import WAKE_RECORDS, Wake
-from otel_tasklog.delivery._messages import Errand, Flush, MonotonicClock, Stop
+from otel_tasklog.delivery._messages import (
+    Errand,
+    Flush,
+    MonotonicClock,
+    Stop,
+    farewell,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +36,6 @@ if TYPE_CHECKING:
     from otel_tasklog.delivery._messages import Clock
     from otel_tasklog.delivery._outbox import Outbox
     from otel_tasklog.delivery._senders import Outcome
-    from otel_tasklog.delivery._spool import Orphan
 
 __all__ = ["Worker"]
 
@@ -47,8 +52,9 @@ after each slice would let them win for ever."""
 LONGEST_WAIT_SECONDS: Final = 30.0
 """So often an idle worker looks whether it really is."""
 
-REPORT_SECONDS: Final = 30.0
-"""At most one line for each cause in this time."""
+SPOOL_SECONDS: Final = 0.5  # longer, for what nobody has put on disk yet
+
+REPORT_SECONDS: Final = 30.0  # at most one line for each cause in this time
 
 _log = logging.getLogger("otel_tasklog")
 
@@ -61,7 +67,6 @@ class Worker:
         process: Finishes a slice of records: resolves, keeps, adds to the outbox.
         outbox: What is to be sent; None if nothing is exported.
         delay_seconds: How long a record may wait for others.
-        limits: Records and bytes that intake and outbox hold together.
         reports: Causes and texts of what the application's log is to be told, from
             the other stages too.
         clock: For tests; the machine's by default.
@@ -80,7 +85,6 @@ class Worker:
         process: Callable[[list[Captured], float], None],
         outbox: Outbox | None,
         delay_seconds: float,
-        limits: tuple[int, int],
         reports: deque[tuple[str, str]] | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -88,7 +92,7 @@ class Worker:
         self._process = process
         self._outbox = outbox
         self._delay_seconds = delay_seconds
-        self._max_records, self._max_bytes = limits
+        self._told_dropped = 0
         self.clock = clock or MonotonicClock()
         self._take_at: float | None = None
         self._flushes: list[Flush] = []
@@ -101,7 +105,7 @@ class Worker:
         self._reported: dict[str, float] = {}
         self._to_say: list[Callable[[], None]] = []
         self.stopped = threading.Event()
-        self.lock = threading.RLock()
+        self.lock = threading.Condition()
 
     def turn(self, message: object) -> float:
         """Do what is due; return for how many seconds nothing will be.
@@ -110,10 +114,11 @@ class Worker:
             message: What the inbox had, or None when the time was up.
         """
         now = self.clock.monotonic()
-        orphans = self._orphans(now)
+        outbox = self._outbox
+        orphans = outbox.overflow.find_orphans(now) if outbox is not None else []
         with self.lock:
-            if orphans and self._outbox is not None:
-                self._outbox.entered += self._outbox.overflow.adopt(orphans)
+            if orphans and outbox is not None:
+                outbox.entered += outbox.overflow.adopt(orphans)
             self._note(message, now)
             if self._take_at is not None and now >= self._take_at:
                 self._take_at = None
@@ -126,23 +131,17 @@ class Worker:
                     or (self._stop is not None and self._intake.waiting)
                 ):
                     self._take_at = now
-            batch = self._outbox.next_batch(now) if self._outbox is not None else None
+            batch = outbox.next_batch(now) if outbox is not None else None
             self._mark_flushes(now)
-            self._answer_flushes()
+            self._answer_flushes(now)
             self._maybe_stop(self.clock.monotonic())
             wait = self._wait_seconds(now)
         if batch is not None:
             self.to_send.put(batch)
-        if self._outbox is not None:
-            self._outbox.overflow.sync()
+        if outbox is not None:
+            outbox.overflow.sync()
         self._tell()
         return wait
-
-    def _orphans(self, now: float) -> list[Orphan]:
-        """Look what dead processes left, without the lock: it reads files."""
-        if self._outbox is None or self._stop is not None:
-            return []
-        return self._outbox.overflow.find_orphans(now)
 
     def _tell(self) -> None:
         """Say what there is to say, without the lock: the listeners may want it."""
@@ -155,6 +154,9 @@ class Worker:
         if self._stop_done:
             self.to_send.put(None)
             self.stopped.set()
+        if said or self._stop_done:
+            with self.lock:
+                self.lock.notify_all()
 
     def _note(self, message: object, now: float) -> None:
         outbox = self._outbox
@@ -167,6 +169,7 @@ class Worker:
                 self._take_at = now
             case Flush():
                 message.left = len(self._intake.waiting)
+                message.deadline = now + message.timeout_seconds
                 if message.dropped is None:
                     message.dropped = self.dropped_count()
                 self._untaken.append(message)
@@ -179,6 +182,7 @@ class Worker:
                 self._stop = message
                 self._take_at = now
                 if outbox is not None:
+                    outbox.overflow.searches = False
                     outbox.backoff.hurry()
             case None:
                 return
@@ -186,27 +190,25 @@ class Worker:
                 self._settle(message, now)  # type: ignore[arg-type]
 
     def _settle(self, outcome: Outcome, now: float) -> None:
-        assert self._outbox is not None  # noqa: S101 - for the type checker
-        before = self._outbox.rejected.total()
-        self._outbox.settle(outcome, now)
+        outbox = self._outbox
+        assert outbox is not None  # noqa: S101 - for the type checker
+        before = outbox.rejected.total()
+        outbox.settle(outcome, now)
         if outcome.message:
-            refused = self._outbox.rejected.total() - before
-            kept = count_of(self._outbox.outstanding)
-            fate = (
-                f"{count_of(refused)} refused for good" if refused else f"{kept} kept"
-            )
+            refused = outbox.rejected.total() - before
+            count = count_of(refused or outbox.outstanding)
+            fate = f"{count} refused for good" if refused else f"{count} kept"
             self.report(type(outcome).__name__, f"{outcome.message}; {fate}")
-        self._intake.leave_room(self._outbox.records, self._outbox.size_bytes)
-        if self._stop is not None:
-            self._outbox.backoff.hurry()
+        self._intake.leave_room(outbox.records, outbox.size_bytes)
+        if self._stop is not None or self._flushes or self._untaken:
+            outbox.backoff.hurry()
 
     def is_idle(self) -> bool:
         """Return whether there is nothing to do until the next message. From any thread."""
         left = self._outbox is not None and self._outbox.outstanding
         wishes = self._untaken or self._flushes or self._to_say or self._stop
-        return self._take_at is None and not (
-            wishes or left or self._intake.unfinished()
-        )
+        work = left or self._intake.unfinished()
+        return self._take_at is None and not (wishes or work)
 
     def take_all(self) -> None:
         """Finish what is waiting. Under the lock; from any thread."""
@@ -226,7 +228,7 @@ class Worker:
             self._make_room()
             if len(self._intake.waiting) < BEHIND_RECORDS or count <= 0:
                 self._breathe()
-            if self._stop and self.clock.monotonic() >= self._stop.deadline:
+            if self._stop and self.clock.monotonic() >= self._ends_at(self._stop):
                 break
         self._intake.taken = []
         if self._outbox is not None:
@@ -247,17 +249,18 @@ class Worker:
         outbox, intake = self._outbox, self._intake
         if outbox is None:
             return
-        before = outbox.dropped_count()
         outbox.make_room(
             # Room for what comes before the next turn; else the newest went first.
-            self._max_records - max(len(intake.waiting), intake.reserve_records),
-            self._max_bytes - max(intake.waiting_bytes, intake.reserve_bytes),
+            intake.max_records - max(len(intake.waiting), intake.reserve_records),
+            intake.max_bytes - max(intake.waiting_bytes, intake.reserve_bytes),
         )
         intake.leave_room(outbox.records, outbox.size_bytes)
-        if outbox.dropped_count() > before:
+        dropped = self.dropped_count()
+        if dropped > self._told_dropped:
+            self._told_dropped = dropped
             self.report(
                 "buffer_full",
-                f"the buffer is full: {count_of(self.dropped_count())} dropped so far "
+                f"the buffer is full: {count_of(dropped)} dropped so far "
                 f"({outbox.last_error or 'the receiver is slow'})",
             )
 
@@ -268,38 +271,38 @@ class Worker:
 
     def _mark_flushes(self, now: float) -> None:
         for flush in self._untaken.copy():
-            if flush.left <= 0 or not self._intake.waiting:
+            late = now >= flush.deadline
+            if late or flush.left <= 0 or not self._intake.waiting:
                 self._untaken.remove(flush)
                 if self._outbox is not None:
                     self._outbox.release(now)
                     flush.entered = self._outbox.entered
                 self._flushes.append(flush)
 
-    def _answer_flushes(self) -> None:
+    def _answer_flushes(self, now: float) -> None:
         outbox = self._outbox
         settled = outbox.entered - outbox.outstanding if outbox is not None else 0
         for flush in self._flushes.copy():
-            if flush.entered <= settled:
+            whole = flush.entered <= settled
+            if whole or now >= flush.deadline:
                 self._flushes.remove(flush)
                 nothing_lost = self.dropped_count() == flush.dropped
-                self._to_say.append(partial(flush.done, nothing_lost))
+                self._to_say.append(partial(flush.done, whole and nothing_lost))
 
     def _maybe_stop(self, now: float) -> None:
         if self._stop is None:
             return
         left = len(self._intake.waiting)
         left += self._outbox.outstanding if self._outbox is not None else 0
-        if left and now < self._stop.deadline:
+        if left and now < self._ends_at(self._stop):
             return
         if self._outbox is not None:
+            dropped = self.dropped_count()
             self.abandoned = self._intake.exportable()
             lost = self._outbox.give_up("closed", now) + self.abandoned
-            spooled = self._outbox.spooled
-            if lost or spooled:
+            if lost or self._outbox.spooled:
                 cause = self._outbox.last_error or "no answer in time"
-                fates = [f"{count_of(lost)} lost"] if lost or not spooled else []
-                fates += [f"{count_of(spooled)} in the spool"] if spooled else []
-                text = f"the TaskLog closed with {', '.join(fates)}: {cause}"
+                text = farewell(lost, self._outbox.spooled, dropped, cause)
                 self.report("closed", text)
         unanswered = [*self._flushes, *self._untaken]
         self._to_say += [partial(flush.done, left == 0) for flush in unanswered]
@@ -307,12 +310,16 @@ class Worker:
         self._untaken.clear()
         self._stop_done = True
 
+    def _ends_at(self, stop: Stop) -> float:
+        """Return until when records are taken: longer if the disk can have them."""
+        spools = self._outbox is not None and self._outbox.overflow.spool is not None
+        return stop.deadline + (SPOOL_SECONDS if spools and self._intake.waiting else 0)
+
     def _wait_seconds(self, now: float) -> float:
         """Return how long nothing is due; park if that is until a record comes."""
         if self._intake.waiting and self._take_at is None:
             self._take_at = now + self._intake.delay_seconds(self._delay_seconds)
-        # At most so long: a signal handler that raises may cost a log call its
-        # wake-up, and a queue takes no wait of years.
+        # A signal handler that raises may cost a log call its wake-up.
         due = [LONGEST_WAIT_SECONDS]
         if self._take_at is not None:
             due.append(max(self._take_at - now, 0.0))
@@ -326,9 +333,8 @@ class Worker:
             # A record may have come before the flag was up, and told nobody.
             if self._intake.waiting:
                 self._intake.parked = False
-                delay = self._intake.delay_seconds(self._delay_seconds)
-                self._take_at = now + delay
-                due.append(delay)
+                self._take_at = now + self._intake.delay_seconds(self._delay_seconds)
+                due.append(self._take_at - now)
         return min(due)
 
     def report(self, cause: str, text: str) -> None:

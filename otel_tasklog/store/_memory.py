@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
@@ -93,7 +93,7 @@ class Ring:
         self._max_bytes = size_bytes
         self._unfinished = unfinished
         self._chunks: deque[_Chunk] = deque()
-        self._by_task: dict[str | None, list[Sealed]] = {}
+        self._by_task: defaultdict[str | None, list[Sealed]] = defaultdict(list)
         self._notable: deque[Sealed] = deque()
         self.kept = 0
         self.kept_bytes = 0
@@ -103,13 +103,8 @@ class Ring:
         """Add finished records. On the worker's thread only."""
         by_task = self._by_task
         for record in batch:
-            task_id = record[WHO][0]
-            if task_id in by_task:
-                by_task[task_id].append(record)
-            else:
-                by_task[task_id] = [record]
-        levels = [record[ORIGIN][1] for record in batch]
-        highest = max(levels, default=0)
+            by_task[record[WHO][0]].append(record)
+        highest = max([record[ORIGIN][1] for record in batch], default=0)
         if highest >= NOTABLE:
             self._notable += [r for r in batch if r[ORIGIN][1] >= NOTABLE]
         start = 0
@@ -133,27 +128,30 @@ class Ring:
         oldest = self._chunks[0]
         surplus = self.kept - self.max_records
         excess = self.kept_bytes - self._max_bytes
-        count = size = 0
-        for each in oldest.sizes:
-            if count >= surplus and size >= excess:
+        count = max(surplus, 0)
+        size = sum(oldest.sizes[:count])
+        for each in oldest.sizes[count:]:
+            if size >= excess:
                 break
             count += 1
             size += each
-        for task_id, own in Counter(r[WHO][0] for r in oldest.records[:count]).items():
+        evicted = oldest.records[:count]
+        for task_id, own in Counter([record[WHO][0] for record in evicted]).items():
             records = self._by_task[task_id]
             del records[:own]
             if not records:
                 del self._by_task[task_id]
-        for record in oldest.records[:count]:
-            if record[ORIGIN][1] >= NOTABLE:
-                self._notable.popleft()
+        if oldest.highest >= NOTABLE:
+            for record in evicted:
+                if record[ORIGIN][1] >= NOTABLE:
+                    self._notable.popleft()
         del oldest.records[:count]
         del oldest.sizes[:count]
         if not oldest.records:
             self._chunks.popleft()
-        self.kept -= count
+        self.kept -= len(evicted)
         self.kept_bytes -= size
-        self.evicted += count
+        self.evicted += len(evicted)
 
     def select(self, query: Query) -> list[TaskRecord]:
         """Return what a query asks for. From any thread, also from within a log call.
@@ -232,7 +230,7 @@ class Ring:
     def clear(self) -> None:
         """Forget the finished records. Only while the worker is kept from `keep`."""
         self._chunks = deque()
-        self._by_task = {}
+        self._by_task = defaultdict(list)
         self._notable = deque()
         self.kept = self.kept_bytes = 0
 

@@ -48,9 +48,7 @@ def _in_place(
     scale: Scale,
 ) -> list[str]:
     kept: deque[Captured] = deque()
-    intake = Intake(
-        limits=(1 << 30, 1 << 40), export_level=0, start=lambda: True
-    )
+    intake = Intake(limits=(1 << 30, 1 << 40), export_level=0, start=lambda: True)
     intake.parked = False
     loggers = {
         "the call itself (floor)": floor.log,

@@ -501,12 +501,18 @@ def test_records_of_one_line_have_their_own_attributes(harness: Harness) -> None
     """Where the shape is guessed by the line: as many keys, other keys, none."""
     extras: list[dict[str, object]] = [
         {"a": 1}, {"b": 2}, {}, {"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": None},
-        {"task_id": "t", "a": 3}, {"message_": "x", "a": 1},
+        {"task_id": "t", "a": 3}, {"message_": "x", "a": 1}, {"task_id": "t"},
+        {"otelTraceID": "0", "a": 4}, {"otelTraceID": "0", "task_id": "t"},
+        {"event.name": "n", "a": 5}, {"b": 6, "task_id": "u"}, {"job_id": "j"},
     ]  # fmt: skip
-    for extra in (*extras, *reversed(extras)):
+    for extra in (*extras, *extras, *reversed(extras)):
         harness.log.info("x", extra=extra)
-        expected = {k: v for k, v in extra.items() if k != "task_id"}
-        assert harness.last().attributes == expected
+        hidden = {"task_id", "otelTraceID"}
+        expected = {k: v for k, v in extra.items() if k not in hidden}
+        record = harness.last()
+        assert record.attributes == expected
+        assert record.task_id == extra.get("task_id", extra.get("job_id"))
+        assert record.event_name == extra.get("event.name")
 
 
 def test_an_exception_s_size_counts_all_of_its_texts(harness: Harness) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from delivery.test_outbox import bodies, sealed
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -32,9 +33,7 @@ from otel_tasklog.testing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pytest
+    from collections.abc import Callable, Iterator
 
     from otel_tasklog.delivery._batch import Batch
 
@@ -178,6 +177,67 @@ def test_what_cannot_be_read_now_is_tried_again_later_and_not_at_once(
         assert box.next_batch(FAR) is None
         assert box.wait_seconds(FAR) == 1.0
     assert drain(box) == [0]
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
+    """Let the disk fail, and be well again."""
+    well = Spool.append
+
+    def set_failing(failing: bool) -> None:  # noqa: FBT001
+        broken: Any = lambda *_, **__: None  # noqa: E731
+        monkeypatch.setattr(Spool, "append", broken if failing else well)
+
+    yield set_failing
+    set_failing(False)
+
+
+def test_what_is_in_memory_alone_gives_way_and_what_is_on_disk_stays(
+    tmp_path: Path, failing: Callable[[bool], None]
+) -> None:
+    """Else a buffer that is full would take nothing new, the oldest being safe."""
+    box = spooling(tmp_path)
+    log(box, 0)
+    failing(True)
+    for number in range(1, 8):
+        log(box, number)
+    box.make_room(3, 10**6)
+    assert dict(box.dropped) == {"buffer_full": 5}
+    failing(False)
+    assert drain(box) == [0, 6, 7]
+
+
+def test_a_request_of_what_is_on_disk_and_what_is_not_is_counted_by_its_parts(
+    tmp_path: Path, failing: Callable[[bool], None]
+) -> None:
+    box = spooling(tmp_path)
+    log(box, 0)
+    failing(True)
+    log(box, 1, 2)
+    box.release(FAR)
+    assert bodies(box.next_batch(FAR)) == [0, 1, 2]
+    box.settle(Retry("dead"), FAR)
+    assert box.give_up("closed", FAR) == 2
+    assert box.spooled == 1
+    box.overflow.close()
+    assert drain(spooling(tmp_path)) == [0]
+
+
+def test_the_order_holds_though_the_disk_failed_for_a_while(
+    tmp_path: Path, failing: Callable[[bool], None]
+) -> None:
+    box = spooling(tmp_path, memory_records=2)
+    for number in range(4):
+        log(box, number)
+    failing(True)
+    for number in range(4, 6):
+        log(box, number)
+    failing(False)
+    for number in range(6, 9):
+        log(box, number)
+    assert box.records == 2
+    assert box.spooled == 7
+    assert drain(box) == list(range(9))
 
 
 class SpoolingMachine(RuleBasedStateMachine):

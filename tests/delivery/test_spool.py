@@ -387,16 +387,39 @@ def test_what_was_found_when_it_closes_stays(make: Make) -> None:
     assert other.recover() == 1
 
 
-def test_an_adopted_spool_keeps_to_the_bound(make: Make) -> None:
+def test_what_is_adopted_is_not_dropped_for_the_bound_until_there_is_more(
+    make: Make,
+) -> None:
     dead = make(2_000)
     for number in range(10):
         dead.put(b"%d" % number * 150)
     dead.crash()
     heir = make(1_000)
     assert heir.recover() == 10
+    assert heir.dropped == {}
+    heir.put(b"x" * 150)
     assert heir.size_bytes <= 1_000
-    assert heir.dropped == {"spool_full": 5}
-    assert [body[:1] for body in heir.bodies()] == [b"5", b"6", b"7", b"8", b"9"]
+    left = [body[:1] for body in heir.bodies()]
+    assert left == [b"%d" % n for n in range(11 - len(left), 10)] + [b"x"]
+    assert heir.dropped == {"spool_full": 11 - len(left)}
+
+
+def test_what_does_not_fit_is_left_to_the_dead_until_it_does(make: Make) -> None:
+    """Else a process that takes over would destroy what is safe where it is."""
+    for _ in range(3):
+        dead = make(2_000)
+        dead.put(b"y" * 1_200)
+        dead.crash()
+    heir = make(2_000)
+    heir.put(b"mine" * 20)
+    for there in (2, 1, 1):
+        assert heir.recover() == 1
+        assert heir.recover() == 0
+        assert heir.more
+        assert len(heir.bodies()) == there
+    assert heir.recover() == 0
+    assert not heir.more
+    assert heir.dropped == {}
 
 
 def test_of_many_dead_some_wait_so_that_descriptors_do_not_run_out(
@@ -894,11 +917,19 @@ class Spools(RuleBasedStateMachine):
         order = {
             s.path: i for i, s in enumerate(s for o in orphans for s in o.segments)
         }
-        assert actor.spool.adopt(orphans) == sum(entry.records for entry in self.left)
-        assert {entry.path for entry in self.left} <= set(order)
-        actor.unread += sorted(self.left, key=lambda e: (order[e.path], e.body))
-        self.left = []
-        self.dead = 0
+        before = actor.spool.size_bytes
+        found = actor.spool.adopt(orphans)
+        taken = {segment.path for segment in actor.spool._log}
+        mine = [entry for entry in self.left if entry.path in taken]
+        self.left = [entry for entry in self.left if entry.path not in taken]
+        assert found == sum(entry.records for entry in mine)
+        assert {entry.path for entry in mine} <= set(order)
+        if self.left:  # only if there was no room for it, which is said
+            assert actor.spool.more
+            assert before or mine
+        else:
+            self.dead = 0
+        actor.unread += sorted(mine, key=lambda e: (order[e.path], e.body))
         actor.drop_oldest()
 
     @precondition(lambda self: not self.dead)

@@ -12,7 +12,13 @@ from otel_tasklog import Config, TaskLog
 from otel_tasklog.delivery._buffer import Wake
 from otel_tasklog.delivery._messages import Flush, Stop
 from otel_tasklog.delivery._threads import Threads
-from otel_tasklog.testing import FakeClock, MemorySender, Rejected, Retry
+from otel_tasklog.testing import (
+    FakeClock,
+    MemorySender,
+    Misconfigured,
+    Rejected,
+    Retry,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +118,32 @@ def test_an_end_that_comes_too_soon_counts_what_it_left(turns: Turns) -> None:
     assert stats.pending == 0
     assert stats.dropped_by == {"closed": 5_000}
     assert stats.accepted == 5_000
+
+
+def test_a_flush_has_each_pause_cut_short_for_as_long_as_it_waits(
+    turns: Turns,
+) -> None:
+    outcomes: list[bool] = []
+    turns.log(1)
+    turns.tasklog._ask(Flush(outcomes.append, 2.0), "flush")
+    turns.turn()
+    for _ in range(3):
+        assert turns.sent() == 1
+        turns.answer(Misconfigured("no such token"))
+        assert turns.wait == pytest.approx(0.5)
+        turns.clock.advance(0.5)
+        turns.turn()
+    assert outcomes == []
+    turns.clock.advance(1.0)
+    assert turns.sent() == 1
+    turns.answer(Misconfigured("no such token"))
+    turns.clock.advance(0.5)
+    turns.turn()
+    assert outcomes == [False]
+    assert turns.sent() == 1
+    turns.answer(Misconfigured("no such token"))
+    assert turns.wait is not None
+    assert turns.wait > 25.0
 
 
 def test_a_flush_is_false_for_what_was_dropped_before_its_turn(
@@ -366,3 +398,14 @@ def test_without_threads_to_be_had_close_delivers_itself(
         harness.log.info("%s", number)
     harness.tasklog.close()
     assert len(harness.sender.records) == 10
+
+
+def test_a_signal_handler_that_flushes_within_the_counting_is_answered(
+    make: Callable[..., Harness],
+) -> None:
+    """It has the lock that keeps the worker out, and must let go of it."""
+    harness = make()
+    harness.log.info("one")
+    with harness.tasklog._worker.lock:  # as stats() does
+        assert harness.tasklog.flush(30)
+    assert harness.tasklog.stats().delivered == 1

@@ -28,9 +28,10 @@ RECORDS = 5
 # The parent exports all the time, in batches of what three threads log meanwhile.
 # A child that hung would be killed by its alarm.
 LOADED = f"""
-import logging, os, signal, sys, threading, time
+import gc, logging, os, signal, sys, threading
 import otel_tasklog
 
+gc.freeze()  # so that the end of a child is cheap
 tasklog = otel_tasklog.install(
     level="INFO", schedule_delay_seconds=0.01, exit_timeout_seconds=20.0)
 log = logging.getLogger("forks")
@@ -38,7 +39,7 @@ stop = threading.Event()
 logged = [0, 0, 0]
 
 def chatter(number):
-    while not stop.wait(0.002):
+    while not stop.wait(0.005):
         log.info("thread %d %d", number, logged[number])
         logged[number] += 1
 
@@ -118,6 +119,27 @@ def test_a_fork_beside_an_idle_worker_gives_no_warning(
     expected = {f"parent {n}": 1 for n in range(20)}
     expected |= {f"child {n} {k}": 1 for n in range(20) for k in range(3)}
     assert Counter(record["body"] for record in receiver.close()) == expected
+
+
+IMPORTS = """
+import logging, sys
+import otel_tasklog
+tasklog = otel_tasklog.install(level="INFO")
+before = set(sys.modules)
+try:
+    1 / 0
+except ZeroDivisionError:
+    logging.getLogger("forks").exception("bad", extra={"a": [1, {"b": 2.0}]})
+assert tasklog.flush()
+print(*(set(sys.modules) - before))
+"""
+
+
+def test_our_threads_import_nothing(receiver: ReceiverProcess, run: Run) -> None:
+    """A fork in the middle of an import leaves half of a module to the child."""
+    done = run(IMPORTS, OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=receiver.endpoint)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
 
 
 PENDING = """

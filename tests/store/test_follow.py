@@ -28,8 +28,8 @@ from otel_tasklog import (
 )
 from otel_tasklog.capture._record import NO_REST, Sealed
 from otel_tasklog.delivery._buffer import Wake
-from otel_tasklog.delivery._threads import Threads
 from otel_tasklog.delivery._messages import Stop
+from otel_tasklog.delivery._threads import Threads
 from otel_tasklog.store._feed import Feed
 from otel_tasklog.store._follow import Followers
 from otel_tasklog.store._memory import Ring

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from delivery.test_outbox import bodies, sealed
@@ -33,7 +33,7 @@ from otel_tasklog.testing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from otel_tasklog.delivery._batch import Batch
 
@@ -179,40 +179,44 @@ def test_what_cannot_be_read_now_is_tried_again_later_and_not_at_once(
     assert drain(box) == [0]
 
 
+Disk = Literal["fails", "works"]
+
+
 @pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
-    """Let the disk fail, and be well again."""
-    well = Spool.append
+def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[Disk], None]:
+    """Let the disk fail, and work again."""
+    works = Spool.append
 
-    def set_failing(failing: bool) -> None:  # noqa: FBT001
-        broken: Any = lambda *_, **__: None  # noqa: E731
-        monkeypatch.setattr(Spool, "append", broken if failing else well)
+    def fails(*_: object, **__: object) -> None:
+        return None
 
-    yield set_failing
-    set_failing(False)
+    def change(to: Disk) -> None:
+        monkeypatch.setattr(Spool, "append", fails if to == "fails" else works)
+
+    return change
 
 
 def test_what_is_in_memory_alone_gives_way_and_what_is_on_disk_stays(
-    tmp_path: Path, failing: Callable[[bool], None]
+    tmp_path: Path, disk: Callable[[Disk], None]
 ) -> None:
     """Else a buffer that is full would take nothing new, the oldest being safe."""
     box = spooling(tmp_path)
     log(box, 0)
-    failing(True)
+    disk("fails")
     for number in range(1, 8):
         log(box, number)
     box.make_room(3, 10**6)
     assert dict(box.dropped) == {"buffer_full": 5}
-    failing(False)
+    disk("works")
     assert drain(box) == [0, 6, 7]
 
 
 def test_a_request_of_what_is_on_disk_and_what_is_not_is_counted_by_its_parts(
-    tmp_path: Path, failing: Callable[[bool], None]
+    tmp_path: Path, disk: Callable[[Disk], None]
 ) -> None:
     box = spooling(tmp_path)
     log(box, 0)
-    failing(True)
+    disk("fails")
     log(box, 1, 2)
     box.release(FAR)
     assert bodies(box.next_batch(FAR)) == [0, 1, 2]
@@ -224,15 +228,15 @@ def test_a_request_of_what_is_on_disk_and_what_is_not_is_counted_by_its_parts(
 
 
 def test_the_order_holds_though_the_disk_failed_for_a_while(
-    tmp_path: Path, failing: Callable[[bool], None]
+    tmp_path: Path, disk: Callable[[Disk], None]
 ) -> None:
     box = spooling(tmp_path, memory_records=2)
     for number in range(4):
         log(box, number)
-    failing(True)
+    disk("fails")
     for number in range(4, 6):
         log(box, number)
-    failing(False)
+    disk("works")
     for number in range(6, 9):
         log(box, number)
     assert box.records == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from otel_tasklog.delivery._encode import Encoder
 from otel_tasklog.delivery._http import HttpSender
 from otel_tasklog.delivery._outbox import Outbox
 from otel_tasklog.delivery._overflow import Overflow
+from otel_tasklog.delivery._owners import prepare
 from otel_tasklog.delivery._refused import Refused
 from otel_tasklog.delivery._spool import Spool
 
@@ -78,12 +80,14 @@ def make_outbox(
     directory = None if config.spool_dir is None else Path(config.spool_dir)
     spool = None
     if directory is not None:
+        if strict:
+            with contextlib.suppress(OSError):  # which the spool reports
+                prepare(directory)
         spool = Spool(
             directory,
             max_bytes=config.spool_bytes,
             fsync=config.spool_fsync,
             report=report,
-            strict=strict,
         )
     return Outbox(
         encoder=encoder,

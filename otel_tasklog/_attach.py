@@ -149,19 +149,23 @@ class Attachment:
             root.setLevel(self._level_before)
         self.hints.give(*hints)
 
-    def say_last(self, stats: Stats) -> None:
+    def say_last(self, count: Callable[[], Stats]) -> None:
         """Say what is not delivered when a signal ends the process. In its handler.
 
-        The worker says it, so that a console that blocks does not hold up the end.
+        The worker counts and says it, so that neither a disk nor a console that blocks
+        holds up the end.
         """
-        if not stats.pending:
-            return
         said = threading.Event()
-        cause = stats.last_error or "no answer in time"
-        text = f"SIGTERM: {count_of(stats.pending)} not delivered: {cause}"
 
         def say() -> None:
-            _log.warning("%s", text)
+            stats = count()
+            cause = stats.last_error or "no answer in time"
+            spool = " (what is in the spool stays)" if stats.spooled_bytes else ""
+            if stats.pending:
+                count_text = count_of(stats.pending)
+                _log.warning(
+                    "SIGTERM: %s not delivered%s: %s", count_text, spool, cause
+                )
             said.set()
 
         self._run(say)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from otel_tasklog._connection import LONGEST_TIMEOUT_SECONDS
@@ -10,7 +12,7 @@ from otel_tasklog._errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["check_numbers", "check_switches"]
+__all__ = ["check_numbers", "check_switches", "spool_directory"]
 
 _SWITCHES: Final = ("handle_sigterm", "spool_fsync", "uncaught", "monitor")
 
@@ -52,3 +54,24 @@ def check_numbers(settings: Mapping[str, object]) -> None:
                 value,
                 f"more than 0 seconds, and at most {LONGEST_TIMEOUT_SECONDS:,.0f}",
             )
+
+
+def spool_directory(settings: Mapping[str, object]) -> Path | None:
+    """Return where the spool is to be. A daemon may change its own directory later.
+
+    Raises:
+        ConfigError: It is nothing that a directory can be called, or there is not
+            enough room in it for a batch.
+    """
+    directory, size, least = (
+        settings[each] for each in ("spool_dir", "spool_bytes", "batch_bytes")
+    )
+    if directory is None:
+        return None
+    if not isinstance(directory, str | PathLike) or (
+        not str(directory) or "\0" in str(directory)
+    ):
+        raise ConfigError("spool_dir", directory, "a directory or None")
+    if isinstance(size, int) and isinstance(least, int) and size < least:
+        raise ConfigError("spool_bytes", size, f"at least batch_bytes ({least})")
+    return Path(directory).absolute()

@@ -11,11 +11,9 @@ import dataclasses
 import difflib
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from otel_tasklog._checks import check_numbers, check_switches
+from otel_tasklog._checks import check_numbers, check_switches, spool_directory
 from otel_tasklog._connection import (
     DEFAULT_ENDPOINTS,
     GRPC,
@@ -173,6 +171,7 @@ class Config:
             each.name: getattr(self, each.name) for each in dataclasses.fields(self)
         }
         check_switches(settings)
+        object.__setattr__(self, "spool_dir", spool_directory(settings))
         check_numbers(settings)
         if self.batch_records > self.buffer_records:
             raise ConfigError(
@@ -291,11 +290,6 @@ def _check_choices(config: Config) -> None:
         raise ConfigError("console", config.console, "True, False or 'auto'")
     if config.drop_policy not in ("oldest", "newest"):
         raise ConfigError("drop_policy", config.drop_policy, "'oldest' or 'newest'")
-    directory = config.spool_dir
-    if directory == "" or not isinstance(directory, str | PathLike | None):
-        raise ConfigError("spool_dir", directory, "a directory or None")
-    if directory is not None:  # a daemon may change its own, later
-        object.__setattr__(config, "spool_dir", Path(directory).absolute())
     if not _is_sequence(config.include) or not INCLUDABLE.issuperset(config.include):
         raise ConfigError(
             "include", config.include, f"a sequence out of {sorted(INCLUDABLE)}"

@@ -35,7 +35,7 @@ from otel_tasklog.capture._resolve import Resolver
 from otel_tasklog.delivery._buffer import Intake, Wake
 from otel_tasklog.delivery._counter import Counter
 from otel_tasklog.delivery._echo import while_exporting
-from otel_tasklog.delivery._messages import Errand, Flush
+from otel_tasklog.delivery._messages import Answer, Errand, Flush
 from otel_tasklog.delivery._threads import Threads
 from otel_tasklog.delivery._worker import Worker
 from otel_tasklog.store._follow import Follower, Followers
@@ -102,7 +102,7 @@ class TaskLog:
         if self._closed:  # or about to be: the signal may have interrupted that
             self._threads.stop(timeout)
         elif not self.flush(timeout):
-            self._attachment.say_last(self.stats())
+            self._attachment.say_last(self.stats)
 
     def _assemble(self) -> None:
         config = self.config
@@ -164,7 +164,7 @@ class TaskLog:
         exportable = [r for r in finished if r[ORIGIN][1] >= self._export_level]
         self._taken += len(exportable)
         if self.config.logger_provider is not None:
-            exportable = self._outbox.refuse(exportable, while_exporting(taken))
+            exportable = self._outbox.reject_echo(exportable, while_exporting(taken))
         fault = self._outbox.add(exportable, now)
         if fault is not None:
             self._worker.report("not encodable", fault)
@@ -234,10 +234,9 @@ class TaskLog:
         Raises:
             ClosedError: You closed this TaskLog.
         """
-        answer: list[bool] = []
-        self._ask(Flush(answer.append, timeout_seconds), "flush")
-        self._threads.wait_for(lambda: bool(answer), timeout_seconds)
-        return answer == [True]
+        answer = Answer()
+        self._ask(Flush(answer.give, timeout_seconds), "flush")
+        return self._threads.wait_for(answer.given, timeout_seconds) and answer.value
 
     async def aflush(self, timeout_seconds: float = 5.0) -> bool:
         """Do as `flush` without blocking the event loop."""
@@ -274,11 +273,11 @@ class TaskLog:
         timeout = self._attachment.seconds_left()
         try:
             self._threads.stop(timeout if timeout_seconds is None else timeout_seconds)
-            if self._outbox is not None:
-                self._outbox.overflow.close()
-            if self._sender is not None:
-                self._sender.close()
         finally:  # also on Ctrl-C
+            if self._outbox is not None and self._sender is not None:
+                with self._worker.lock:
+                    self._outbox.overflow.close()
+                self._sender.close()
             self._followers.end()
             self._attachment.release()
             self.when_closed()

@@ -66,6 +66,11 @@ class Batch:
         """Whether it stands on disk."""
         return bool(self.copies) and all(copy.frame.there for copy in self.copies)
 
+    def is_like(self, other: Batch) -> bool:
+        """Return whether both may be joined: untried, and both on disk or neither."""
+        alike = bool(self.copies) == bool(other.copies) and self.behind == other.behind
+        return alike and not (self.tried or other.tried)
+
     def seems_too_large(self, message: str) -> bool:
         """Note a refusal; return whether, with those before, it may mean the size.
 

@@ -180,8 +180,9 @@ def _mend(answer: Answer, url: str, kind: str) -> str:
         return ""
     if _target(answer, url) is not None:
         return f"it redirects more than {MAX_REDIRECTS} times"
-    target = visible(answer.headers.get("Location", "elsewhere")[:WORDS_SHOWN])
-    return f"it redirects to {target}: use that endpoint"
+    location = answer.headers.get("Location", "elsewhere")
+    target = urljoin(url, location) if location.startswith("/") else location
+    return f"it redirects to {visible(target[:WORDS_SHOWN])}: use that endpoint"
 
 
 def _target(answer: Answer, url: str) -> str | None:

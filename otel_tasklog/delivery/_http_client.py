@@ -21,6 +21,7 @@ from urllib3.exceptions import (  # noqa: TID253
     HTTPError,
     LocationParseError,
     NameResolutionError,
+    NewConnectionError,
     SSLError,
 )
 
@@ -44,6 +45,7 @@ __all__ = ["Answer", "HttpClient"]
 # is on the sender's thread, leaves half of it to the child: no host would be found.
 codecs.lookup("idna")
 
+_OBJECT: Final = re.compile(r"^_?\w+\(host=.*?\): ")
 _TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (403|407)\b")
 
 
@@ -153,7 +155,11 @@ def _failure(url: str, error: Exception) -> Misconfigured | Retry:
             f"{url} speaks HTTP/2, as OTLP/gRPC does; use its port "
             "of OTLP/HTTP, usually 4318, or protocol='grpc'"
         )
-    return Retry(f"{url}: {type(error).__name__}: {visible(error)}")
+    # urllib3 begins with its own object, which is nothing to those who read this.
+    text = visible(_OBJECT.sub("", str(error)))
+    mend = "; is the receiver up, and is that its port?"
+    hint = mend if isinstance(error, NewConnectionError) else ""
+    return Retry(f"{url}: {type(error).__name__}: {text}{hint}")
 
 
 def _cause(error: Exception) -> object:

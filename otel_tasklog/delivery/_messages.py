@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,7 +12,7 @@ from otel_tasklog._text import count_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Clock", "Errand", "Flush", "MonotonicClock", "Stop", "farewell"]
+__all__ = ["Answer", "Clock", "Errand", "Flush", "MonotonicClock", "Stop", "farewell"]
 
 
 class Clock(Protocol):
@@ -48,6 +49,19 @@ class Flush:
         self.entered = 0  # all records that had come to the outbox
         self.dropped: int | None = None  # how many had been given up before
         self.left = 0  # how many that waited at its time still wait
+
+
+class Answer:
+    """What a thread waits for, and the worker gives."""
+
+    def __init__(self) -> None:
+        self.given = threading.Event()
+        self.value = False
+
+    def give(self, value: bool) -> None:  # noqa: FBT001 - called with it alone
+        """Give the answer."""
+        self.value = value
+        self.given.set()
 
 
 class Errand:

@@ -138,7 +138,7 @@ class Outbox:
             self.dropped["not encodable"] += failed
         return fault
 
-    def refuse(self, records: list[Sealed], theirs: set[int]) -> list[Sealed]:
+    def reject_echo(self, records: list[Sealed], theirs: set[int]) -> list[Sealed]:
         """Count those with these numbers as rejected; return the others.
 
         They are what the receiver's own work logged.
@@ -239,7 +239,7 @@ class Outbox:
             return None
         batches = [self._held.popleft()]
         records, size = batches[0].records, len(batches[0].body)
-        while self._held and not batches[0].tried and not self._held[0].tried:
+        while self._held and self._held[0].is_like(batches[0]):
             records += self._held[0].records
             size += len(self._held[0].body)
             if records > self._batch_records or size > self._batch_bytes:
@@ -284,6 +284,7 @@ class Outbox:
                 self.delivered += batch.records - refused
                 if refused:
                     self.rejected["partial success"] += refused
+                if outcome.message:
                     self.last_error = f"partial success: {outcome.message}"
                 self._forget(batch)
                 self.backoff.succeeded()

@@ -45,7 +45,7 @@ class Overflow:
         self.spool = spool
         self._memory_records = memory_records
         self._memory_bytes = memory_bytes
-        self._look_at = -math.inf
+        self.look_at = -math.inf if spool is not None else math.inf
         self.searches = True
         self.recovered = 0
         self.left = 0
@@ -119,11 +119,14 @@ class Overflow:
 
     def find_orphans(self, now: float) -> list[Orphan]:
         """Look, now and then, for what dead processes left. Reads files; needs no lock."""
-        if self.spool is None or not self.searches:
+        if self.spool is None:
             return []
-        if now < self._look_at and not (self.spool.more and self.spool.is_empty()):
+        if not self.searches:
+            self.look_at = math.inf
             return []
-        self._look_at = now + LOOK_SECONDS
+        if now < self.look_at and not (self.spool.more and self.spool.is_empty()):
+            return []
+        self.look_at = now + LOOK_SECONDS
         return self.spool.find_orphans()
 
     def adopt(self, orphans: list[Orphan]) -> int:
@@ -132,7 +135,7 @@ class Overflow:
         found = self.spool.adopt(orphans)
         self.recovered += found
         if found:  # perhaps not all that there is
-            self._look_at = -math.inf
+            self.look_at = -math.inf
         return found
 
     def sync(self) -> None:

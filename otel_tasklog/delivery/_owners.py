@@ -158,6 +158,7 @@ class Owners:
         self._number = 0
         self._unsynced = False
         self._claims: dict[str, _Claim] = {}
+        self.more = False  # than `find` had a right to, or time for
         self._orphans: list[Orphan] = []  # found, and not yet adopted
 
     def create(self) -> Segment:
@@ -180,6 +181,10 @@ class Owners:
         self._claims[self._name].segments += 1
         self._unsynced = True
         return segment
+
+    def wrote(self, segment: Segment) -> bool:
+        """Return whether a segment is this process's own."""
+        return segment.owner == self._name
 
     def sync(self) -> None:
         """Wait until the disk has the names of our segments, too.
@@ -221,9 +226,11 @@ class Owners:
         """
         held = {self._name, *self._claims}
         orphans = self._orphans
+        self.more = False
         for owner in _owners(self._directory):
             read_bytes = sum(each.end for orphan in orphans for each in orphan.segments)
             if len(held) + len(orphans) > MAX_CLAIMS or read_bytes >= LOOK_BYTES:
+                self.more = True
                 break
             if owner not in held:
                 self._find(owner)

@@ -21,6 +21,7 @@ memory then, and the disk is tried again after a while.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 from collections import Counter as Tally
@@ -58,13 +59,9 @@ class Spool:
 
     Args:
         directory: Where the files are; made if it is not there.
-        max_bytes: What our files may take, with those that were adopted.
+        max_bytes: What our files may take, without those that were adopted.
         fsync: Whether `sync` waits for the disk.
         report: Is told a cause and a text when records are lost or no longer safe.
-        strict: Whether a directory that cannot be used is an error, or only reported.
-
-    Raises:
-        ConfigError: It is *strict*, and the directory cannot be used safely.
 
     Attributes:
         dropped, dropped_bytes: Records that were on disk alone and are lost, by
@@ -72,7 +69,7 @@ class Spool:
         damaged: How many runs of bytes were found that are no frame.
         unread_records, unread_bytes: What is on disk alone, also after `close`.
         size_bytes: What our files take.
-        more: There may be more of the dead's, for which there is no room yet.
+        more: There is more of the dead's, to be looked for when this is delivered.
     """
 
     def __init__(
@@ -82,7 +79,6 @@ class Spool:
         max_bytes: int,
         fsync: bool,
         report: Callable[[str, str], None],
-        strict: bool = True,
     ) -> None:
         self._directory = directory.absolute()  # a daemon may change its own
         self._max_bytes = max_bytes
@@ -108,8 +104,6 @@ class Spool:
         try:
             prepare(self._directory)
         except (OSError, ConfigError) as error:
-            if strict and isinstance(error, ConfigError):
-                raise
             self._fail(error)
 
     def append(
@@ -182,10 +176,17 @@ class Spool:
         self.unread_bytes += sign * segment.unread_bytes
 
     def _make_room(self, size: int) -> None:
-        """Drop the oldest segments. Before the last there is always enough room."""
-        while self.size_bytes + size > self._max_bytes:
-            self._lose(self._log[0], "spool_full", "the spool is full")
-            self._remove(self._log[0])
+        """Drop our oldest segments; the bound of the adopted was their writers'."""
+        if self.size_bytes + size <= self._max_bytes:
+            return
+        ours = [each for each in self._log if self._owners.wrote(each)]
+        taken = sum(each.end for each in ours)
+        for segment in ours:
+            if taken + size <= self._max_bytes:
+                break
+            taken -= segment.end
+            self._lose(segment, "spool_full", "the spool is full (spool_bytes)")
+            self._remove(segment)
 
     def _lose(self, segment: Segment, reason: str, text: str) -> None:
         """Count what is unread in a segment as dropped."""
@@ -286,23 +287,22 @@ class Spool:
 
         If it finds anything, there may be more: look again soon after.
         """
-        self.more = self._closed or self.size_bytes > self._max_bytes // 2
-        try:
-            return [] if self.more else self._owners.find()
-        except OSError:  # told when the directory was made, or written to
-            return []
+        found: list[Orphan] = []
+        if not self._closed:
+            with contextlib.suppress(OSError):  # told when the directory was made
+                found = self._owners.find()
+            self.more = self._owners.more
+        return found
 
     def adopt(self, orphans: list[Orphan]) -> int:
-        """Put what dead processes left at the end of the log, to be read, if it fits.
+        """Put what dead processes left at the end of the log, to be read.
 
         Returns:
             How many records it has that are not settled.
         """
         damaged = records = 0
         for orphan in orphans:
-            size = self.size_bytes + sum(each.end for each in orphan.segments)
-            if self._closed or (size > self._max_bytes and not self.is_empty()):
-                self.more = True  # where it is, it is safe; here, it would cost others
+            if self._closed:
                 self._owners.give_back(orphan)
                 continue
             if self._active is not None:
@@ -317,7 +317,7 @@ class Spool:
                 self._tidy(segment)
         if damaged:
             self.damaged += damaged
-            text = f"what dead processes left is damaged in {damaged} places"
+            text = f"places that cannot be read in what dead processes left: {damaged}"
             self._report("spool_damaged", text)
         return records
 

@@ -59,8 +59,8 @@ class Threads:
         intake: Whose inbox it waits at.
         outbox: Whose batches the other sends; None if nothing is exported.
         sender: How it sends them.
-
         own_threads: Holds the idents of both, while they run.
+        on_worker: Is told the worker's ident when it starts.
     """
 
     def __init__(
@@ -120,19 +120,26 @@ class Threads:
         self._intake.inbox.put(wish)
         if self.start():
             # The worker keeps the deadline itself; a moment for its last turn.
-            self.wait_for(self._worker.stopped.is_set, timeout_seconds + 1.0)
+            self.wait_for(self._worker.stopped, timeout_seconds + 1.0)
         else:
             self._finish_here()
 
-    def wait_for(self, happened: Callable[[], bool], timeout_seconds: float) -> bool:
-        """Wait for the worker to make something true; return whether it did.
+    def wait_for(self, event: threading.Event, timeout_seconds: float) -> bool:
+        """Wait for what the worker will set; return whether it did in time.
 
         The worker has its lock meanwhile, even if this thread holds it: a signal
         handler may have interrupted the thread while it counted records.
         """
         lock = self._worker.lock
-        with lock:
-            return lock.wait_for(happened, min(timeout_seconds, LONGEST_SECONDS))
+        lent = 0
+        while _owns(lock):
+            lock.release()
+            lent += 1
+        try:
+            return event.wait(min(timeout_seconds, LONGEST_SECONDS))
+        finally:
+            for _ in range(lent):
+                lock.acquire()
 
     def park(self) -> None:
         """End the threads for now, if they have nothing to do.
@@ -235,6 +242,14 @@ class Threads:
                 wait = self._worker.turn(None if message is _LEAVE else message)
         finally:
             self._own_threads.discard(ident)
+
+
+def _owns(lock: threading.Condition) -> bool:
+    try:
+        lock.notify()  # nobody waits; it is how a lock tells whose it is
+    except RuntimeError:
+        return False
+    return True
 
 
 def _answer(sender: Sender, batch: Batch) -> Outcome:

@@ -154,9 +154,6 @@ class Worker:
         if self._stop_done:
             self.to_send.put(None)
             self.stopped.set()
-        if said or self._stop_done:
-            with self.lock:
-                self.lock.notify_all()
 
     def _note(self, message: object, now: float) -> None:
         outbox = self._outbox
@@ -198,7 +195,8 @@ class Worker:
             refused = outbox.rejected.total() - before
             count = count_of(refused or outbox.outstanding)
             fate = f"{count} refused for good" if refused else f"{count} kept"
-            self.report(type(outcome).__name__, f"{outcome.message}; {fate}")
+            cause = f"{type(outcome).__name__} {bool(refused)}"
+            self.report(cause, f"{outbox.last_error}; {fate}")
         self._intake.leave_room(outbox.records, outbox.size_bytes)
         if self._stop is not None or self._flushes or self._untaken:
             outbox.backoff.hurry()
@@ -255,7 +253,7 @@ class Worker:
             intake.max_bytes - max(intake.waiting_bytes, intake.reserve_bytes),
         )
         intake.leave_room(outbox.records, outbox.size_bytes)
-        dropped = self.dropped_count()
+        dropped = self.dropped_count() - outbox.overflow.lost_records
         if dropped > self._told_dropped:
             self._told_dropped = dropped
             self.report(
@@ -326,6 +324,7 @@ class Worker:
         if self._outbox is not None:
             wait = self._outbox.wait_seconds(now)
             due += [] if wait is None else [wait]
+            due.append(max(self._outbox.overflow.look_at - now, 0.0))
         if self._stop is not None:
             due.append(max(self._stop.deadline - now, 0.0))
         if self._take_at is None:

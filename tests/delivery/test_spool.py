@@ -186,7 +186,10 @@ def test_a_full_spool_drops_its_oldest_segment_and_counts_it(
     assert spool.dropped_bytes == {"spool_full": len(body) * 3 * 3}
     assert spool.unread_records == 400 - 90
     assert set(spool.causes()) == {"spool_full"}
-    assert spool.reports[-1][1] == "the spool is full: 90 records lost so far"
+    assert (
+        spool.reports[-1][1]
+        == "the spool is full (spool_bytes): 90 records lost so far"
+    )
     assert len(spool.bodies()) == 40 - 9
 
 
@@ -237,7 +240,7 @@ def test_a_directory_that_others_may_write_to_is_refused(
     directory.mkdir()
     directory.chmod(mode)
     with pytest.raises(ConfigError, match=r"spool_dir=.*name one inside it") as caught:
-        Watched(directory)
+        _owners.prepare(directory)
     assert caught.value.got == str(directory)
 
 
@@ -251,14 +254,14 @@ def test_the_directory_of_another_user_is_refused(directory: Path) -> None:
     directory.mkdir(0o700)
     os.chown(directory, 12_345, -1)
     with pytest.raises(ConfigError, match="of this user"):
-        Watched(directory)
+        _owners.prepare(directory)
 
 
 @pytest.mark.parametrize("below", ["", "sub", "sub/sub"])
 def test_a_file_is_no_directory(directory: Path, below: str) -> None:
     directory.write_bytes(b"")
     with pytest.raises(ConfigError, match="a directory, not a file"):
-        Watched(directory / below)
+        _owners.prepare(directory / below)
 
 
 def test_what_others_keep_there_is_left_alone(directory: Path, make: Make) -> None:
@@ -387,39 +390,23 @@ def test_what_was_found_when_it_closes_stays(make: Make) -> None:
     assert other.recover() == 1
 
 
-def test_what_is_adopted_is_not_dropped_for_the_bound_until_there_is_more(
-    make: Make,
-) -> None:
+def test_what_is_adopted_is_not_dropped_for_what_is_ours(make: Make) -> None:
+    """Where it was, it was safe: who takes it over must not be what loses it."""
     dead = make(2_000)
     for number in range(10):
         dead.put(b"%d" % number * 150)
     dead.crash()
     heir = make(1_000)
     assert heir.recover() == 10
-    assert heir.dropped == {}
-    heir.put(b"x" * 150)
-    assert heir.size_bytes <= 1_000
-    left = [body[:1] for body in heir.bodies()]
-    assert left == [b"%d" % n for n in range(11 - len(left), 10)] + [b"x"]
-    assert heir.dropped == {"spool_full": 11 - len(left)}
-
-
-def test_what_does_not_fit_is_left_to_the_dead_until_it_does(make: Make) -> None:
-    """Else a process that takes over would destroy what is safe where it is."""
-    for _ in range(3):
-        dead = make(2_000)
-        dead.put(b"y" * 1_200)
-        dead.crash()
-    heir = make(2_000)
-    heir.put(b"mine" * 20)
-    for there in (2, 1, 1):
-        assert heir.recover() == 1
-        assert heir.recover() == 0
-        assert heir.more
-        assert len(heir.bodies()) == there
-    assert heir.recover() == 0
-    assert not heir.more
-    assert heir.dropped == {}
+    for number in range(20):
+        heir.put(b"x%02d" % number * 50)
+    dropped = heir.dropped["spool_full"]
+    assert dropped > 0
+    left = heir.bodies()
+    assert [body[:1] for body in left[:10]] == [b"%d" % n for n in range(10)]
+    assert [body[:3] for body in left[10:]] == [
+        b"x%02d" % n for n in range(dropped, 20)
+    ]
 
 
 def test_of_many_dead_some_wait_so_that_descriptors_do_not_run_out(
@@ -917,18 +904,14 @@ class Spools(RuleBasedStateMachine):
         order = {
             s.path: i for i, s in enumerate(s for o in orphans for s in o.segments)
         }
-        before = actor.spool.size_bytes
         found = actor.spool.adopt(orphans)
         taken = {segment.path for segment in actor.spool._log}
         mine = [entry for entry in self.left if entry.path in taken]
         self.left = [entry for entry in self.left if entry.path not in taken]
         assert found == sum(entry.records for entry in mine)
         assert {entry.path for entry in mine} <= set(order)
-        if self.left:  # only if there was no room for it, which is said
-            assert actor.spool.more
-            assert before or mine
-        else:
-            self.dead = 0
+        assert self.left == []
+        self.dead = 0
         actor.unread += sorted(mine, key=lambda e: (order[e.path], e.body))
         actor.drop_oldest()
 
@@ -944,7 +927,7 @@ class Spools(RuleBasedStateMachine):
             spool = actor.spool
             assert spool.unread_records == sum(e.records for e in actor.unread)
             assert spool.unread_bytes == sum(len(e.body) for e in actor.unread)
-            assert spool.size_bytes <= 4_000
+            assert sum(s.end for s in spool._log if spool._owners.wrote(s)) <= 4_000
             assert (spool.damaged, spool.dropped["spool_damaged"]) == (0, 0)
             assert {cause for cause, _ in spool.reports} <= {"spool_full"}
 

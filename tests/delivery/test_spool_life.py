@@ -106,7 +106,7 @@ def test_a_refused_batch_is_a_file_beside_the_spool(
     assert adds_up(harness.tasklog.stats())
 
 
-@pytest.mark.parametrize("directory", ["", 5], ids=repr)
+@pytest.mark.parametrize("directory", ["", 5, "a\0b"], ids=repr)
 def test_a_directory_that_is_none_is_refused(directory: object) -> None:
     with pytest.raises(ConfigError, match="spool_dir"):
         Config(spool_dir=directory)  # type: ignore[arg-type]
@@ -116,3 +116,8 @@ def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None
     (tmp_path / "spool").write_text("mine")
     with pytest.raises(ConfigError, match="spool_dir"):
         TaskLog(Config(spool_dir=tmp_path / "spool"), sender=MemorySender())
+
+
+def test_a_spool_without_room_for_a_batch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="spool_bytes=1000: expected at least batch"):
+        Config(spool_dir=tmp_path, spool_bytes=1_000)

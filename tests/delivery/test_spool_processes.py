@@ -28,6 +28,7 @@ PRELUDE = """
 import itertools, json, os, resource, signal, sys
 from pathlib import Path
 from otel_tasklog import ConfigError
+from otel_tasklog.delivery._owners import prepare
 from otel_tasklog.delivery._spool import Spool
 
 reports = []
@@ -318,7 +319,7 @@ def test_a_system_without_locks_has_no_spool(start: Start, tmp_path: Path) -> No
     code = """
 sys.modules["fcntl"] = None  # as on Windows
 try:
-    spool()
+    prepare(Path(sys.argv[1]))
 except ConfigError as error:
     print(json.dumps(str(error)))
 """

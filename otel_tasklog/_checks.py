@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from os import PathLike
+from os import fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from otel_tasklog._connection import LONGEST_TIMEOUT_SECONDS
 from otel_tasklog._errors import ConfigError
@@ -68,10 +68,13 @@ def spool_directory(settings: Mapping[str, object]) -> Path | None:
     )
     if directory is None:
         return None
-    if not isinstance(directory, str | PathLike) or (
-        not str(directory) or "\0" in str(directory)
-    ):
+    try:
+        name = fspath(cast("str", directory))
+        known = "\0" not in name and name != ""
+    except TypeError:  # nothing that has a path, or one of bytes
+        known = False
+    if not known:
         raise ConfigError("spool_dir", directory, "a directory or None")
     if isinstance(size, int) and isinstance(least, int) and size < least:
         raise ConfigError("spool_bytes", size, f"at least batch_bytes ({least})")
-    return Path(directory).absolute()
+    return Path(cast("str", directory)).absolute()

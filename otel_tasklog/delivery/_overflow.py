@@ -45,7 +45,7 @@ class Overflow:
         self.spool = spool
         self._memory_records = memory_records
         self._memory_bytes = memory_bytes
-        self.look_at = -math.inf if spool is not None else math.inf
+        self._look_at = -math.inf
         self.searches = True
         self.recovered = 0
         self.left = 0
@@ -117,16 +117,18 @@ class Overflow:
         self.left += batch.records
         return True
 
+    def look_at(self) -> float:
+        """Return when to look for what dead processes left."""
+        if self.spool is None or not self.searches:
+            return math.inf
+        at_once = self.spool.more and self.spool.is_empty()
+        return -math.inf if at_once else self._look_at
+
     def find_orphans(self, now: float) -> list[Orphan]:
-        """Look, now and then, for what dead processes left. Reads files; needs no lock."""
-        if self.spool is None:
+        """Look for it if it is time. Reads files; needs no lock."""
+        if self.spool is None or now < self.look_at():
             return []
-        if not self.searches:
-            self.look_at = math.inf
-            return []
-        if now < self.look_at and not (self.spool.more and self.spool.is_empty()):
-            return []
-        self.look_at = now + LOOK_SECONDS
+        self._look_at = now + LOOK_SECONDS
         return self.spool.find_orphans()
 
     def adopt(self, orphans: list[Orphan]) -> int:
@@ -135,7 +137,7 @@ class Overflow:
         found = self.spool.adopt(orphans)
         self.recovered += found
         if found:  # perhaps not all that there is
-            self.look_at = -math.inf
+            self._look_at = -math.inf
         return found
 
     def sync(self) -> None:

@@ -324,7 +324,7 @@ class Worker:
         if self._outbox is not None:
             wait = self._outbox.wait_seconds(now)
             due += [] if wait is None else [wait]
-            due.append(max(self._outbox.overflow.look_at - now, 0.0))
+            due.append(max(self._outbox.overflow.look_at() - now, 0.0))
         if self._stop is not None:
             due.append(max(self._stop.deadline - now, 0.0))
         if self._take_at is None:

@@ -499,21 +499,27 @@ def test_the_handler_stands_beside_a_queue_and_knows_task_and_trace(
     assert said == []
 
 
+class Behind(TaskLogHandler):
+    """Says when a record has come through the queue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        handled = super().handle(record)
+        self.reached.set()
+        return handled
+
+
 def test_a_handler_behind_a_queue_is_mentioned(
     listener: Callable[..., logging.handlers.QueueHandler], said: list[str]
 ) -> None:
-    reached = threading.Event()
-
-    class Behind(TaskLogHandler):
-        def handle(self, record: logging.LogRecord) -> bool:
-            handled = super().handle(record)
-            reached.set()
-            return handled
-
-    ROOT.handlers[:] = [listener(Behind())]
+    behind = Behind()
+    ROOT.handlers[:] = [listener(behind)]
     with install(loggers=[]):
         ROOT.warning("x")
-        assert reached.wait(10)
+        assert behind.reached.wait(10)
     assert len(said) == 1
     assert "add an otel_tasklog.TaskLogFilter" in said[0]
 
@@ -521,20 +527,13 @@ def test_a_handler_behind_a_queue_is_mentioned(
 def test_a_handler_behind_a_queue_that_stamps_is_not(
     listener: Callable[..., logging.handlers.QueueHandler], said: list[str]
 ) -> None:
-    reached = threading.Event()
-
-    class Behind(TaskLogHandler):
-        def handle(self, record: logging.LogRecord) -> bool:
-            handled = super().handle(record)
-            reached.set()
-            return handled
-
-    ROOT.handlers[:] = [listener(Behind())]
+    behind = Behind()
+    ROOT.handlers[:] = [listener(behind)]
     ROOT.handlers[0].addFilter(TaskLogFilter())
     with install(loggers=[]) as tasklog:
         with task("order-1"):
             ROOT.warning("x")
-        assert reached.wait(10)
+        assert behind.reached.wait(10)
         assert tasklog.query()[0].task_id == "order-1"
     assert said == []
 

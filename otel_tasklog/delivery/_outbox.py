@@ -247,6 +247,7 @@ class Outbox:
             batches.append(self._held.popleft())
         self.in_flight = joined(batches)
         self.in_flight.tried = True
+        self.in_flight.behind = False  # should it come back, it is the oldest
         return self.in_flight
 
     def _read(self) -> None:

@@ -244,6 +244,23 @@ def test_the_order_holds_though_the_disk_failed_for_a_while(
     assert drain(box) == list(range(9))
 
 
+def test_what_comes_back_is_not_overtaken_by_what_is_on_disk(
+    tmp_path: Path, disk: Callable[[Disk], None]
+) -> None:
+    box = spooling(tmp_path, memory_records=0)
+    log(box, 0)
+    disk("fails")
+    log(box, 1)
+    assert bodies(box.next_batch(FAR)) == [0]
+    box.settle(Accepted(), FAR)
+    box.release(FAR)
+    assert bodies(box.next_batch(FAR)) == [1]
+    disk("works")
+    log(box, 2)
+    box.settle(Retry("busy"), FAR)
+    assert drain(box, FAR + 100) == [1, 2]
+
+
 class SpoolingMachine(RuleBasedStateMachine):
     """Whatever happens in whatever order, nothing that was written is lost."""
 

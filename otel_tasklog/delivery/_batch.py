@@ -35,7 +35,8 @@ class Batch:
         behind: Records in the spool alone are older than it.
         tried: It was sent before, or is a part of one that was; it is not joined with
             others then, so that an attempt can be told to be of the same batch.
-        parts: What it was joined from, or itself.
+        parts: What it was joined from, if it was. Never itself: a cycle would keep its
+            body until the garbage collector comes, which does not see its size.
         refusals: What the receiver said to the last attempts.
     """
 
@@ -56,7 +57,7 @@ class Batch:
         self.records = records
         self.ready_at = ready_at
         self.copies = copies
-        self.parts: list[Batch] = [self]
+        self.parts: list[Batch] = []
         self.behind = False
         self.tried = tried
         self.refusals: deque[str] = deque(maxlen=SAME_REFUSALS)

@@ -217,7 +217,7 @@ class Outbox:
         if self.in_flight is not None:
             self._held.appendleft(self.in_flight)
             self.in_flight = None
-        for batch in [part for each in self._held for part in each.parts]:
+        for batch in [part for each in self._held for part in each.parts or [each]]:
             if not self.overflow.leave(batch):
                 self._drop(batch, reason)
         self._held.clear()

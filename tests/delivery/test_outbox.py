@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
@@ -253,6 +255,25 @@ def test_a_refused_batch_can_be_looked_at() -> None:
     [refused] = box.refused.batches()
     assert (refused.reason, refused.message) == ("http 400", "no such field")
     assert refused.record_count == 2
+
+
+def test_a_batch_is_freed_when_it_is_settled() -> None:
+    """Not when the garbage collector comes: it does not see how large bodies are."""
+    box = outbox(batch_records=2)
+    for number in range(4):
+        box.add([sealed(number)], 0.0)
+        box.close_batch(0.0)
+    batch = box.next_batch(0.0)
+    assert batch is not None
+    assert len(batch.parts) == 2
+    gone = [weakref.ref(each.refusals) for each in (batch, *batch.parts)]
+    del batch
+    gc.disable()
+    try:
+        box.settle(Accepted(), 0.0)
+        assert [each() for each in gone] == [None] * 3
+    finally:
+        gc.enable()
 
 
 class OutboxMachine(RuleBasedStateMachine):

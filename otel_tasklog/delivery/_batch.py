@@ -15,13 +15,13 @@ LARGE_BATCH_BYTES: Final = 262_144
 
 
 class Copy:
-    """A batch's copy in the spool. The parts that it was split into share it."""
+    """A batch's copy in the spool. The halves that it was split into share it."""
 
-    __slots__ = ("frame", "parts")
+    __slots__ = ("frame", "holders")
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
-        self.parts = 1
+        self.holders = 1
 
 
 class Batch:
@@ -95,5 +95,5 @@ def joined(batches: list[Batch]) -> Batch:
         sum(each.records for each in batches),
         copies=tuple(copy for each in batches for copy in each.copies),
     )
-    batch.parts = batches  # some of them may be on disk, and others not
+    batch.parts = batches  # a full spool may drop the copy of one, and not another's
     return batch

@@ -94,7 +94,7 @@ class Intake:
         self._relieving = False
 
     def accept(self, captured: Captured) -> None:
-        """Take a record. On the caller's thread; never waits."""
+        """Take a record. On the caller's thread; waits with ``block_seconds`` alone."""
         waiting = self.waiting
         waiting.append(captured)
         # One unit for the interpreter, which changes threads at calls and jumps
@@ -106,9 +106,8 @@ class Intake:
             self.parked = not started
             self.inbox.put(Wake.FIRST)
             self._start()  # the threads may have left between the two, for a fork
-        elif not captured[SEQUENCE] % WAKE_RECORDS and not self.hurried:
-            self.hurried = True
-            self.inbox.put(Wake.MANY)
+        elif not captured[SEQUENCE] % WAKE_RECORDS:
+            self._hurry()
         if size > self._ease_bytes or len(waiting) > self._ease_records:
             self._relieve()
 
@@ -137,6 +136,7 @@ class Intake:
         self._drop()
 
     def _hurry(self) -> None:
+        """Have the worker take what waits, once until it looks."""
         if not self.hurried:
             self.hurried = True
             self.inbox.put(Wake.MANY)

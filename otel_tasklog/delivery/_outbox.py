@@ -325,7 +325,7 @@ class Outbox:
             self._reject(batch, "too large", outcome.message)
             return
         for copy in batch.copies:
-            copy.parts += len(parts)
+            copy.holders += len(parts)
         for body, records in reversed(parts):
             self._hold(batch.part(body, records), first=True)
         self._forget(batch)

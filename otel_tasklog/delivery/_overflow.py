@@ -106,8 +106,8 @@ class Overflow:
     def settle(self, batch: Batch) -> None:
         """Strike a batch off, unless other parts of it are still to be sent."""
         for copy in batch.copies:
-            copy.parts -= 1
-            if not copy.parts and self.spool is not None:
+            copy.holders -= 1
+            if not copy.holders and self.spool is not None:
                 self.spool.settle(copy.frame)
 
     def leave(self, batch: Batch) -> bool:

@@ -117,6 +117,8 @@ def test_an_end_that_comes_too_soon_counts_what_it_left(turns: Turns) -> None:
     assert turns.worker.stopped.is_set()
     assert stats.pending == 0
     assert stats.dropped_by == {"closed": 5_000}
+    assert stats.pending_bytes == 0
+    assert stats.dropped_bytes_by["closed"] == stats.dropped_bytes > 0
     assert stats.accepted == 5_000
 
 

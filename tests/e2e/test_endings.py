@@ -407,7 +407,7 @@ otel_tasklog.install(
     level="INFO", exit_timeout_seconds=1.0, buffer_records=3000, batch_records=200)
 for number in range(5000):
     logging.getLogger("ends").info("record %d", number)
-print(time.monotonic())
+print(time.monotonic(), flush=True)
 """
 """Three fifths of the records fit."""
 

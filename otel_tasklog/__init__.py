@@ -30,6 +30,7 @@ from otel_tasklog._errors import (
 )
 from otel_tasklog._install import current, install
 from otel_tasklog._processor import TaskLogProcessor
+from otel_tasklog._secrets import SECRET_KEYS, SECRET_PATTERNS
 from otel_tasklog._tasklog import TaskLog
 from otel_tasklog.capture._filter import TaskLogFilter
 from otel_tasklog.capture._handler import TaskLogHandler
@@ -44,6 +45,8 @@ from otel_tasklog.store._storage import Stats
 __version__ = VERSION
 
 __all__ = [
+    "SECRET_KEYS",
+    "SECRET_PATTERNS",
     "AlreadyInstalledError",
     "ClosedError",
     "Config",

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import Counter as Tally
 from typing import TYPE_CHECKING
 
+from otel_tasklog.capture._sizes import dropped_attributes
 from otel_tasklog.store._storage import Stats
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from otel_tasklog._config import Config
+    from otel_tasklog.capture._record import Sealed
     from otel_tasklog.delivery._buffer import Intake
     from otel_tasklog.delivery._outbox import Outbox
     from otel_tasklog.store._memory import Ring
 
-__all__ = ["account"]
+__all__ = ["LeftOut", "account"]
 
 
 def account(
@@ -23,6 +28,7 @@ def account(
     captured: int,
     taken: int,
     abandoned: int,
+    dropped_attributes: int,
 ) -> Stats:
     """Return the books of one moment. The worker must be kept out meanwhile.
 
@@ -33,6 +39,7 @@ def account(
         captured: How many records the handlers captured.
         taken: How many for delivery the worker took.
         abandoned: How many the end left no time to finish.
+        dropped_attributes: How many attributes of them there was no room for.
     """
     exportable = intake.exportable()
     waiting = len(intake.waiting)
@@ -70,5 +77,39 @@ def account(
         kept=kept - beyond,
         kept_bytes=ring.kept_bytes,
         evicted=ring.evicted + dropped_here + intake.unseen.value + beyond,
+        dropped_attributes=dropped_attributes,
         last_error=outbox.last_error if outbox is not None else None,
     )
+
+
+class LeftOut:
+    """Counts the attributes that there was no room for, and says so.
+
+    Args:
+        config: The settings that limit them.
+        report: Tells the application, at most once per cause and interval.
+
+    Attributes:
+        attributes: How many there were. The worker's to count.
+    """
+
+    def __init__(self, config: Config, report: Callable[[str, str], None]) -> None:
+        self.attributes = 0
+        self._config = config
+        self._report = report
+
+    def count(self, finished: Iterable[Sealed]) -> None:
+        """Count those of some records."""
+        attributes = dropped_attributes(finished)
+        if not attributes:
+            return
+        self.attributes += attributes
+        most = self._config.attribute_count_limit
+        self._report(
+            "attributes",
+            f"{self.attributes} attributes of records were left out so far: they were "
+            f"more than {'Loki takes' if most is None else f'the limit of {most}'}, or "
+            f"more than attributes_bytes={self._config.attributes_bytes} in all. Log "
+            "fewer; or, for a backend that takes more, raise attribute_count_limit and "
+            "attributes_bytes",
+        )

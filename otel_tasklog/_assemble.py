@@ -6,17 +6,16 @@ import contextlib
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from opentelemetry.sdk.resources import Resource
 
 from otel_tasklog._connection import GRPC
-from otel_tasklog.capture._values import (
-    AttributeNames,
-    clean_text,
-    clean_value,
-    snapshot,
-)
+from otel_tasklog._text import printable_json
+from otel_tasklog.capture._clean import Cleaner, Limits
+from otel_tasklog.capture._names import AttributeNames, clean_text
+from otel_tasklog.capture._redact import REDACTED, Redactor
+from otel_tasklog.capture._values import Value, cut, snapshot
 from otel_tasklog.delivery._encode import Encoder
 from otel_tasklog.delivery._http import HttpSender
 from otel_tasklog.delivery._outbox import Outbox
@@ -24,20 +23,33 @@ from otel_tasklog.delivery._overflow import Overflow
 from otel_tasklog.delivery._owners import prepare
 from otel_tasklog.delivery._refused import Refused
 from otel_tasklog.delivery._spool import Spool
+from otel_tasklog.delivery._wire import key_values
 
 if TYPE_CHECKING:
     from collections import deque
+    from collections.abc import Mapping
 
     from otel_tasklog._config import Config
     from otel_tasklog.delivery._senders import Sender
 
-__all__ = ["make_outbox", "make_resource", "make_sender"]
+__all__ = ["Shared", "make_outbox", "make_sender", "make_shared"]
+
+ATTRIBUTES: Final = 96
+"""A default Loki takes 128 of a record, with eight that it makes itself."""
+
+OWN_ATTRIBUTES: Final = 16
+"""So many of ours a record can have: identity, place, exception, stack."""
+
+OWN_BYTES: Final = 4_096
+"""What they take, but for an exception's texts and a stack."""
+
+RESOURCE_CHARACTERS: Final = 1_024
 
 BATCHES: Final = 4
 """At least so many fit into the buffer."""
 
 
-def make_resource(config: Config) -> Resource:
+def _make_resource(config: Config) -> Resource:
     """Return what the SDK's detectors find, and what the settings add.
 
     They read ``OTEL_SERVICE_NAME``, ``OTEL_RESOURCE_ATTRIBUTES`` and
@@ -50,14 +62,67 @@ def make_resource(config: Config) -> Resource:
     return Resource.create(attributes)
 
 
+class Shared(NamedTuple):
+    """What all records of a TaskLog share.
+
+    Attributes:
+        resource: The resource's attributes, as they go out.
+        schema_url: Its schema.
+        names: Decides what the keys of attributes become.
+        cleaner: Sees to what goes out.
+    """
+
+    resource: Mapping[str, Value]
+    schema_url: str
+    names: AttributeNames
+    cleaner: Cleaner
+
+
+def make_shared(config: Config) -> Shared:
+    """Return what is the same for all records, and so made once.
+
+    The limits in the settings are for a whole record. What the resource and our own
+    attributes take of them is not the application's.
+    """
+    resource = _make_resource(config)
+    redactor = Redactor(config.redact_keys, config.redact_patterns)
+    names = AttributeNames(redactor.is_secret, others=resource.attributes)
+    attributes = config.attribute_count_limit
+    if attributes is None:
+        attributes = max(ATTRIBUTES - len(resource.attributes) - OWN_ATTRIBUTES, 0)
+    cleaned = _cleaned(resource, names)
+    shared = len(key_values(b"", cleaned))
+    own = min(OWN_BYTES, config.attributes_bytes // 2)
+    limits = Limits(
+        attributes=attributes,
+        value_characters=config.attribute_value_length_limit,
+        attributes_bytes=max(config.attributes_bytes - own - shared, own),
+        body_bytes=config.body_bytes,
+    )
+    cleaner = Cleaner(names, redactor, limits)
+    return Shared(cleaned, resource.schema_url, names, cleaner)
+
+
+def _cleaned(resource: Resource, names: AttributeNames) -> dict[str, Value]:
+    """Return the attributes of a resource. Loki refuses an index label that is longer."""
+    cleaned: dict[str, Value] = {}
+    for key, given in resource.attributes.items():
+        name, secret = names[key]
+        value = REDACTED if secret else snapshot(given)
+        if type(value) is str:
+            value = clean_text(cut(value, RESOURCE_CHARACTERS))
+        cleaned[name] = value
+    return cleaned
+
+
 def make_outbox(
-    config: Config, resource: Resource, reports: deque[tuple[str, str]], *, strict: bool
+    config: Config, shared: Shared, reports: deque[tuple[str, str]], *, strict: bool
 ) -> Outbox:
-    """Return an empty outbox for the records of a resource.
+    """Return an empty outbox.
 
     Args:
         config: The settings.
-        resource: The resource.
+        shared: What all records share.
         reports: Takes a cause and a text when the disk fails.
         strict: Whether a ``spool_dir`` that can be no spool is an error. In a forked
             child it is only reported: nobody could catch it.
@@ -66,11 +131,8 @@ def make_outbox(
         ConfigError: It is *strict*, and there can be no spool.
     """
     encoder = Encoder(
-        {
-            clean_text(str(k)): clean_value(snapshot(v), AttributeNames())
-            for k, v in resource.attributes.items()
-        },
-        schema_url=resource.schema_url,
+        shared.resource,
+        schema_url=shared.schema_url,
         include=config.include,
     )
 
@@ -125,7 +187,11 @@ def make_sender(config: Config) -> Sender | None:
         from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter
 
         # Its own default is what stdout was when the SDK was imported.
-        return ExporterSender(ConsoleLogRecordExporter(out=sys.stdout))
+        console = ConsoleLogRecordExporter(
+            out=sys.stdout,
+            formatter=lambda record: printable_json(record.to_json(indent=None)) + "\n",
+        )
+        return ExporterSender(console)
     return ExporterSender(config.exporter)
 
 

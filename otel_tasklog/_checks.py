@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from os import fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from otel_tasklog._connection import LONGEST_TIMEOUT_SECONDS
+from otel_tasklog._connection import (
+    GRPC,
+    HTTP,
+    LONGEST_TIMEOUT_SECONDS,
+    check_endpoint,
+    check_files,
+    check_headers,
+)
 from otel_tasklog._errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["check_numbers", "check_switches", "spool_directory"]
+__all__ = [
+    "check_connection",
+    "check_limits",
+    "check_numbers",
+    "check_switches",
+    "spool_directory",
+]
 
+LEAST_ATTRIBUTES_BYTES: Final = 8_192
+LEAST_BODY_BYTES: Final = 256
 _SWITCHES: Final = ("handle_sigterm", "spool_fsync", "uncaught", "monitor")
 
 
@@ -54,6 +69,51 @@ def check_numbers(settings: Mapping[str, object]) -> None:
                 value,
                 f"more than 0 seconds, and at most {LONGEST_TIMEOUT_SECONDS:,.0f}",
             )
+
+
+def check_connection(settings: Mapping[str, Any]) -> None:
+    """Refuse what nothing can be sent with.
+
+    Raises:
+        ConfigError: A setting of the connection cannot have its value.
+    """
+    if settings["protocol"] not in (HTTP, GRPC):
+        raise ConfigError(
+            "protocol",
+            settings["protocol"],
+            f"{HTTP!r} or {GRPC!r}; OTLP as JSON is not sent, and a Collector that "
+            f"receives it takes {HTTP!r} at the same URL",
+        )
+    check_endpoint(settings["endpoint"], settings["protocol"])
+    check_headers(settings["headers"], settings["protocol"])
+    if settings["compression"] not in ("none", "gzip"):
+        raise ConfigError("compression", settings["compression"], "'none' or 'gzip'")
+    if settings["insecure"] is not None and not isinstance(settings["insecure"], bool):
+        raise ConfigError("insecure", settings["insecure"], "True, False or None")
+    check_files(
+        certificate_file=settings["certificate_file"],
+        client_key_file=settings["client_key_file"],
+        client_certificate_file=settings["client_certificate_file"],
+    )
+
+
+def check_limits(settings: Mapping[str, object]) -> None:
+    """Refuse what can be no limit of a record.
+
+    Raises:
+        ConfigError: A limit is no whole number, or leaves no room for what is ours.
+    """
+    for name, least, none in (
+        ("attribute_count_limit", 0, True),
+        ("attribute_value_length_limit", 0, False),
+        ("attributes_bytes", LEAST_ATTRIBUTES_BYTES, False),
+        ("body_bytes", LEAST_BODY_BYTES, False),
+    ):
+        value = settings[name]
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (none and value is None) and not (whole and value >= least):  # type: ignore[operator]
+            expected = f"a whole number, at least {least}" + " or None" * none
+            raise ConfigError(name, value, expected)
 
 
 def spool_directory(settings: Mapping[str, object]) -> Path | None:

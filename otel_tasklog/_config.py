@@ -10,24 +10,30 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import logging
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from otel_tasklog._checks import check_numbers, check_switches, spool_directory
+from otel_tasklog._checks import (
+    check_connection,
+    check_limits,
+    check_numbers,
+    check_switches,
+    spool_directory,
+)
 from otel_tasklog._connection import (
     DEFAULT_ENDPOINTS,
     GRPC,
     HTTP,
-    check_endpoint,
-    check_files,
-    check_headers,
     with_path,
 )
 from otel_tasklog._environ import settings_from
 from otel_tasklog._errors import ConfigError
+from otel_tasklog._secrets import SECRET_KEYS, check_redaction
 from otel_tasklog._settings import HandlerSettings, Settings
 
 if TYPE_CHECKING:
+    import re
     from typing import Unpack
 
     from opentelemetry._logs import LoggerProvider
@@ -85,6 +91,18 @@ class Config:
             handler; True always; False never.
         include: What else goes out with each record: the ``"asyncio"`` task, the
             ``"code"`` location, the ``"thread"``, the ``"process"``.
+        redact_keys: Regular expressions. The value of a key in which one is found is
+            not shown to anybody; none of them switches that off.
+        redact_patterns: What is taken out of texts: names out of
+            `otel_tasklog.SECRET_PATTERNS`, or compiled regular expressions.
+        attribute_count_limit: How many attributes of the application a record may
+            have, each leaf of a nested mapping counted. None is what leaves 96 in
+            all, with those of the resource and ours.
+        attribute_value_length_limit: A longer text is cut to so many characters, bytes
+            to so many bytes.
+        attributes_bytes: What all attributes of a record may take, with the resource's
+            and ours.
+        body_bytes: What its body may take.
         ring_records: How many records the ring keeps.
         ring_bytes: How many bytes they may take, estimated.
         buffer_records: How many records may wait for the receiver.
@@ -136,6 +154,12 @@ class Config:
     meter_provider: MeterProvider | None = None
     console: bool | Literal["auto"] = "auto"
     include: Sequence[Include] = INCLUDED
+    redact_keys: Sequence[str] = SECRET_KEYS
+    redact_patterns: Sequence[str | re.Pattern[str]] = ()
+    attribute_count_limit: int | None = None
+    attribute_value_length_limit: int = 16_384
+    attributes_bytes: int = 48 * 1024
+    body_bytes: int = 200 * 1024
     ring_records: int = 20_000
     ring_bytes: int = 32 * 1024 * 1024
     buffer_records: int = 65_536
@@ -160,19 +184,21 @@ class Config:
         if self.endpoint == "":
             usual = DEFAULT_ENDPOINTS[GRPC if self.protocol == GRPC else HTTP]
             object.__setattr__(self, "endpoint", usual)
+        settings = {
+            each.name: getattr(self, each.name) for each in dataclasses.fields(self)
+        }
         # Another way out than ours does not care for what ours needs.
         if self.exporter == "otlp" and self.logger_provider is None:
-            _check_connection(self)
+            check_connection(settings)
         _check_choices(self)
         if self.logger_provider is not None:
             _check_provider(self)
         _check_names(self)
-        settings = {
-            each.name: getattr(self, each.name) for each in dataclasses.fields(self)
-        }
         check_switches(settings)
         object.__setattr__(self, "spool_dir", spool_directory(settings))
         check_numbers(settings)
+        check_limits(settings)
+        check_redaction(settings)
         if self.batch_records > self.buffer_records:
             raise ConfigError(
                 "batch_records",
@@ -182,8 +208,8 @@ class Config:
 
     @property
     def export_levelno(self) -> int:
-        """The export level as a number."""
-        return level_number("export_level", self.export_level)
+        """The export level as a number; without any, one below all there are."""
+        return level_number("export_level", self.export_level) or -sys.maxsize
 
     @property
     def take_delay_seconds(self) -> float:
@@ -262,27 +288,6 @@ def check_names(given: Mapping[str, object], known: Collection[str]) -> None:
 
 def _is_sequence(value: object) -> bool:
     return isinstance(value, Collection) and not isinstance(value, str)
-
-
-def _check_connection(config: Config) -> None:
-    if config.protocol not in (HTTP, GRPC):
-        raise ConfigError(
-            "protocol",
-            config.protocol,
-            f"{HTTP!r} or {GRPC!r}; OTLP as JSON is not sent, and a Collector that "
-            f"receives it takes {HTTP!r} at the same URL",
-        )
-    check_endpoint(config.endpoint, config.protocol)
-    check_headers(config.headers, config.protocol)
-    if config.compression not in ("none", "gzip"):
-        raise ConfigError("compression", config.compression, "'none' or 'gzip'")
-    if config.insecure is not None and not isinstance(config.insecure, bool):
-        raise ConfigError("insecure", config.insecure, "True, False or None")
-    check_files(
-        certificate_file=config.certificate_file,
-        client_key_file=config.client_key_file,
-        client_certificate_file=config.client_certificate_file,
-    )
 
 
 def _check_choices(config: Config) -> None:

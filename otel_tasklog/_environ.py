@@ -97,6 +97,21 @@ VARIABLES: Final = [
         _milliseconds,
         _WHOLE_MILLISECONDS,
     ),
+    Variable(
+        "attribute_count_limit",
+        ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"),
+        int,
+        _WHOLE,
+    ),
+    Variable(
+        "attribute_value_length_limit",
+        (
+            "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+            "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        ),
+        int,
+        _WHOLE,
+    ),
     Variable("buffer_records", ("OTEL_BLRP_MAX_QUEUE_SIZE",), int, _WHOLE),
     Variable("batch_records", ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",), int, _WHOLE),
 ]

@@ -17,6 +17,8 @@ retried and counted (see ``TaskLog.stats``).
 
 from __future__ import annotations
 
+from otel_tasklog._text import visible
+
 __all__ = [
     "AlreadyInstalledError",
     "ClosedError",
@@ -31,6 +33,9 @@ __all__ = [
 
 class TaskLogError(Exception):
     """The base of every error that this library raises."""
+
+    def __str__(self) -> str:
+        return visible(super().__str__())  # others' words may be in it
 
 
 class ConfigError(TaskLogError, ValueError):

@@ -10,8 +10,10 @@ import logging
 from logging.handlers import QueueHandler
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from otel_tasklog._text import marked, visible
 from otel_tasklog.capture._filter import TaskLogFilter
 from otel_tasklog.capture._handler import TaskLogHandler
+from otel_tasklog.capture._unusual import formatted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +36,24 @@ _OFFICIAL: Final = (
     "opentelemetry.instrumentation.logging",
 )
 _log = logging.getLogger("otel_tasklog")
+
+
+class _Harmless(logging.Filter):
+    """Makes what the library says of itself one line that steers no terminal.
+
+    Receivers, exporters, files and records have their words in it, and any handler of
+    the application may print it.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = visible(formatted(record)), ()
+        if record.exc_info and not record.exc_text:
+            trace = logging.Formatter().formatException(record.exc_info)
+            record.exc_text = marked(f"\n{trace}").removeprefix("\n")
+        return True
+
+
+_log.addFilter(_Harmless())  # a configuration leaves it there
 
 
 class Hint(NamedTuple):

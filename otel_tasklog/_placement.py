@@ -8,16 +8,20 @@ for the lock, and so until the configuration is complete.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from otel_tasklog._hints import captures, enable_diagnostics, find_logger, path_of
 from otel_tasklog._recipes import ServerHandler, is_wanted
+from otel_tasklog._text import marked
 from otel_tasklog.capture._handler import TaskLogHandler
+from otel_tasklog.capture._unusual import formatted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import TextIO
 
 __all__ = ["Placement"]
 
@@ -53,8 +57,7 @@ class Placement:
         self._console_always = console is True
         self._console: logging.Handler | None = None
         if console is True:
-            self._console = logging.StreamHandler(sys.stderr)
-            self._console.setLevel(logging.WARNING)
+            self._console = _Console(sys.stderr)
         elif console:
             self._console = _LastResort()
         self._attached = False
@@ -159,7 +162,46 @@ class _Watch(logging.Handler):
         self._when_closed()
 
 
-class _LastResort(logging.Handler):
+_FORMATTER: Final = logging.Formatter()  # as the last resort's
+
+
+def _harmless(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a record with the text that Python prints of another, all in its message.
+
+    What was logged cannot steer the terminal, nor look like a second record.
+    """
+    shown = logging.LogRecord("", 0, "", 0, "", None, None)
+    # One whose arguments do not fit is shown as it is captured.
+    shown.__dict__ = {**record.__dict__, "msg": formatted(record), "args": ()}
+    try:
+        text = _FORMATTER.format(shown)
+    except Exception as error:  # noqa: BLE001 - by what is no exc_info
+        text = f"{shown.msg} [{type(error).__name__} while formatting]"
+    shown.msg = marked(text)
+    shown.exc_info = shown.exc_text = shown.stack_info = None
+    return shown
+
+
+class _Stderr(logging.Handler):
+    """Costs no log call its return, even if there is nowhere to say what failed."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name
+        with contextlib.suppress(Exception):  # stderr may be closed
+            super().handleError(record)
+
+
+class _Console(_Stderr, logging.StreamHandler["TextIO"]):
+    """Prints warnings and errors as the last resort does, whoever else does."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.setLevel(logging.WARNING)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _harmless(record).getMessage()
+
+
+class _LastResort(_Stderr):
     """Prints what ``logging`` would print itself, were there no handler of ours.
 
     It holds no lock while it looks at other handlers. A configuration may drop one
@@ -178,7 +220,7 @@ class _LastResort(logging.Handler):
                 and record.levelno >= last_resort.level
                 and _finds_no_other(record)
             ):
-                last_resort.handle(record)
+                last_resort.handle(_harmless(record))
         except Exception:  # noqa: BLE001 - whatever a record's name may be
             self.handleError(record)
         return True

@@ -27,7 +27,7 @@ from opentelemetry.semconv.attributes import otel_attributes as otel
 from otel_tasklog._errors import ClosedError, NotInstalledError
 from otel_tasklog._install import current
 from otel_tasklog.capture._handler import TaskLogHandler
-from otel_tasklog.capture._resolve import level_of
+from otel_tasklog.capture._levels import level_of
 from otel_tasklog.capture._shape import EVENT_NAMES, free_name
 from otel_tasklog.capture._stamp import STAMP, Stamp
 from otel_tasklog.capture._values import describe, shown

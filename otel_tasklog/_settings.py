@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
     import logging
+    import re
     from collections.abc import Mapping, Sequence
 
     from opentelemetry._logs import LoggerProvider
@@ -41,6 +42,12 @@ class HandlerSettings(TypedDict, total=False):
     meter_provider: MeterProvider | None
     console: bool | Literal["auto"]
     include: Sequence[Include]
+    redact_keys: Sequence[str]
+    redact_patterns: Sequence[str | re.Pattern[str]]
+    attribute_count_limit: int | None
+    attribute_value_length_limit: int
+    attributes_bytes: int
+    body_bytes: int
     ring_records: int
     ring_bytes: int
     buffer_records: int

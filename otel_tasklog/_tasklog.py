@@ -20,8 +20,8 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from otel_tasklog._account import account
-from otel_tasklog._assemble import make_outbox, make_resource, make_sender
+from otel_tasklog._account import LeftOut, account
+from otel_tasklog._assemble import make_outbox, make_sender, make_shared
 from otel_tasklog._attach import Attachment
 from otel_tasklog._config import check_names
 from otel_tasklog._errors import ClosedError, ConfigError
@@ -30,9 +30,10 @@ from otel_tasklog._metrics import measured
 from otel_tasklog._process import park_before_fork, renew_after_fork
 from otel_tasklog.capture._handler import TaskLogHandler
 from otel_tasklog.capture._port import Port
-from otel_tasklog.capture._record import ORIGIN, sealed_sizes
+from otel_tasklog.capture._record import ORIGIN
 from otel_tasklog.capture._resolve import Resolver
-from otel_tasklog.delivery._buffer import Intake, Wake
+from otel_tasklog.capture._sizes import sealed_sizes
+from otel_tasklog.delivery._buffer import Intake
 from otel_tasklog.delivery._counter import Counter
 from otel_tasklog.delivery._echo import while_exporting
 from otel_tasklog.delivery._messages import Answer, Errand, Flush
@@ -70,15 +71,15 @@ class TaskLog:
     def __init__(self, config: Config, *, sender: Sender | None = None) -> None:
         self.config = config
         self._given_sender = sender
-        self._resource = make_resource(config)
-        self._resolve = Resolver()
+        self._shared = make_shared(config)
+        self._resolve = Resolver(self._shared.cleaner, self._shared.names)
         self._monitor: Monitor | None = None
         self._closed = False
         self._outbox: Outbox | None = None
         self.when_closed: Callable[[], None] = lambda: None
         self.handler: Final = TaskLogHandler()
         """Attach it to a logger that does not propagate to one of ``loggers``."""
-        self.port: Port = Port(wake=self._wake)
+        self.port: Port = Port(self._shared.names, self._shared.cleaner.limits)
         self._assemble()
         self.handler.connect(self.port)
         self._attachment = Attachment(
@@ -126,7 +127,7 @@ class TaskLog:
         reports: deque[tuple[str, str]] = deque()
         if self._sender is not None:
             first = self._outbox is None
-            self._outbox = make_outbox(config, self._resource, reports, strict=first)
+            self._outbox = make_outbox(config, self._shared, reports, strict=first)
         self._worker = Worker(
             reports=reports,
             intake=self._intake,
@@ -142,22 +143,21 @@ class TaskLog:
             on_worker=self.port.know_worker,
         )  # fmt: skip
         park_before_fork(self._threads)
+        self._left_out = LeftOut(config, self._worker.report)
         self._taken, self._sequence = 0, Counter()
-        self.port.accept = self._intake.accept
+        self.port.accept, self.port.wake = self._intake.accept, self._intake.wake
         self.port.next_sequence = self._sequence.add
 
     def _run(self, errand: Callable[[], None]) -> None:
         self._intake.inbox.put(Errand(errand))
         self._threads.start()
 
-    def _wake(self) -> None:
-        self._intake.inbox.put(Wake.MANY)
-
     def _process(self, taken: list[Captured], now: float) -> None:
         """Finish a slice of records, on the worker's thread."""
         self._attachment.look()
         finished = self._resolve(taken)
         self._ring.keep(finished, sealed_sizes(taken, finished))
+        self._left_out.count(finished)
         self._followers.publish(finished)
         if self._outbox is None:
             return
@@ -200,7 +200,7 @@ class TaskLog:
             ClosedError: You closed this TaskLog.
         """
         follower = self._followers.follow(filters, buffer_records, backlog_records)
-        self._wake()  # what waits already was to wait for longer
+        self._intake.wake()  # what waits already was to wait for longer
         return follower
 
     def clear(self) -> None:
@@ -218,6 +218,7 @@ class TaskLog:
                 self._outbox,
                 captured=self._sequence.value,
                 taken=self._taken,
+                dropped_attributes=self._left_out.attributes,
                 abandoned=self._worker.abandoned,
             )
 

@@ -7,13 +7,24 @@ reverse what is read. Only printable characters pass; all others are shown.
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["CONTINUED", "continued", "count_of", "cut", "fold", "visible", "width_of"]
+__all__ = [
+    "CONTINUED",
+    "continued",
+    "count_of",
+    "cut",
+    "fold",
+    "marked",
+    "printable_json",
+    "visible",
+    "width_of",
+]
 
 CONTINUED: Final = "  | "
 """Starts each line that continues another: log text can never start a line."""
@@ -24,10 +35,46 @@ def visible(value: object) -> str:
     text = str(value)
     if text.isprintable():
         return text
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode()
-        for each in text
-    )
+    return text.translate(_unprintable(text, _in_python))
+
+
+def marked(text: str) -> str:
+    """Return a text of any lines; each after the first is marked as a continuation.
+
+    Its tabs stay, and so do the marks of lines that have one. That of the first is
+    spoilt: it continues nothing.
+    """
+    first, *others = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    if first.startswith(CONTINUED):
+        first = f"\\x20{first[1:]}"
+    marks = ("" if each.startswith(CONTINUED) else CONTINUED for each in others)
+    lines = [first, *map("".join, zip(marks, others, strict=True))]
+    return "\n".join("\t".join(map(visible, each.split("\t"))) for each in lines)
+
+
+def printable_json(text: str) -> str:
+    """Return JSON of one line, as ``json.dumps`` makes it, harmless on a terminal.
+
+    Its numbers are those that every parser knows: NaN and the infinities become
+    texts, as in OTLP/JSON.
+    """
+    if "NaN" in text or "Infinity" in text:
+        value = json.loads(text, parse_constant=str)
+        text = json.dumps(value, ensure_ascii=text.isascii())
+    return text if text.isprintable() else text.translate(_unprintable(text, _in_json))
+
+
+def _unprintable(text: str, spelled: Callable[[str], str]) -> dict[int, str]:
+    return {ord(each): spelled(each) for each in {*text} if not each.isprintable()}
+
+
+def _in_python(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def _in_json(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def count_of(records: int) -> str:

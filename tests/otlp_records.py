@@ -110,5 +110,8 @@ class RecordMaker:
                 self.some(self.random.randrange(1_000)), self.some(f"Task-{number}"),
                 self.some(0),
             ),
-            "rest": tuple(self.some(self.text()) for _ in range(5)) if rare else NO_REST,
+            "rest": (
+                *(self.some(self.text()) for _ in range(5)),
+                self.some(self.random.choice((1, 127, 128, 20_000))),
+            ) if rare else NO_REST,
         }  # fmt: skip

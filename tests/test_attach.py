@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import io
 import logging
 import logging.config
 import logging.handlers
 import queue
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 import uvicorn.config
@@ -609,6 +610,42 @@ def test_the_console_prints_what_python_would_and_no_more(
         monkeypatch.setattr(logging, "lastResort", None)
         logging.getLogger("test.none").warning("nobody wants it")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("console", ["auto", True], ids=str)
+def test_further_lines_of_a_record_on_the_console_are_marked(
+    capsys: pytest.CaptureFixture[str], *, console: Literal["auto"] | bool
+) -> None:
+    ROOT.handlers.clear()
+    with install(console=console):
+        error = ValueError("a\nERROR \x1b[2J")
+        ROOT.error("one\n\ttwo", exc_info=error, stack_info=True)
+        ROOT.warning("%d", "x")
+        ROOT.handle(logging.makeLogRecord({
+            "msg": "no exception", "levelno": logging.ERROR, "exc_info": "x",
+        }))  # fmt: skip
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:5] == [
+        "one", "  | \ttwo", "  | ValueError: a", r"  | ERROR \x1b[2J",
+        "  | Stack (most recent call last):",
+    ]  # fmt: skip
+    one, bad, wrong = [line for line in lines if not line.startswith("  | ")]
+    assert one == "one"
+    assert "%d" in bad
+    assert "TypeError" in bad
+    assert wrong == "no exception [IndexError while formatting]"
+
+
+@pytest.mark.parametrize("console", ["auto", True], ids=str)
+def test_a_closed_stderr_costs_no_log_call_its_return(
+    monkeypatch: pytest.MonkeyPatch, *, console: Literal["auto"] | bool
+) -> None:
+    ROOT.handlers.clear()
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with install(console=console) as tasklog:
+        sys.stderr.close()
+        ROOT.warning("x")
+        assert len(tasklog.query()) == 1
 
 
 def test_a_record_whose_name_is_none_costs_no_log_call_its_return(

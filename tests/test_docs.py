@@ -19,8 +19,8 @@ import otel_tasklog
 from otel_tasklog import Config, Query, Stats, TaskRecord, task
 from otel_tasklog._config import INCLUDABLE
 from otel_tasklog._environ import VARIABLES
-from otel_tasklog.capture._resolve import severity_number
-from otel_tasklog.capture._values import _TAKEN
+from otel_tasklog.capture._levels import severity_number
+from otel_tasklog.capture._names import TAKEN
 from otel_tasklog.cli._commands import make_cli
 from otel_tasklog.viewer import Receiver
 
@@ -103,6 +103,18 @@ RUNS = {
     ),
     "queue_threads": Run(1, shows=("order-1 charging",)),
     "readme": Run(3, shows=("order-1 INFO charging order-1 None",)),
+    "redaction": Run(
+        4,
+        shows=(
+            "login of bob {'user': {'name': 'bob', 'password': '[redacted]'}}",
+            "charging [redacted], card [redacted] {'tax_id': '[redacted]'}",
+            (
+                "connecting to postgres://bob:[redacted]@db.example/shop"
+                "?sslmode=require {}"
+            ),
+            "headers: {'Authorization': '[redacted]', 'Accept': 'text/html'} {}",
+        ),
+    ),
     "structlog_console": Run(
         1, shows=("level=info event=charging amount=12.5 task_id=order-1",)
     ),
@@ -294,10 +306,10 @@ def test_the_table_of_settings_is_the_class() -> None:
         field.name: getattr(Config(), field.name)
         for field in dataclasses.fields(Config)
     }
-    shown = {
-        name: ast.literal_eval(codes(cells[2])[0]) for name, cells in listed.items()
-    }
-    assert shown == defaults
+    shown = {name: codes(cells[2])[0] for name, cells in listed.items()}
+    assert shown.pop("redact_keys") == "otel_tasklog.SECRET_KEYS"
+    assert defaults.pop("redact_keys") == otel_tasklog.SECRET_KEYS
+    assert {n: ast.literal_eval(text) for n, text in shown.items()} == defaults
 
     variables = {each.setting: list(each.names) for each in VARIABLES}
     variables["exporter"].insert(0, "OTEL_SDK_DISABLED")
@@ -360,7 +372,7 @@ def test_the_page_of_attributes_names_what_is_sent(
 
 def test_the_page_of_attributes_names_what_is_renamed() -> None:
     page = DOCS / "reference" / "attributes.md"
-    assert set(codes(section(page, "## Names"))) >= _TAKEN - {
+    assert set(codes(section(page, "## Names"))) >= TAKEN - {
         "task_id"  # is no other name's, but the job's
     }
 

@@ -22,13 +22,11 @@ from otel_tasklog import (
     TaskLogHandler,
     _install,
 )
-from otel_tasklog._assemble import make_resource
+from otel_tasklog._assemble import Shared, make_shared
 from otel_tasklog._install import EARLY_RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from opentelemetry.sdk.resources import Resource
 
     from otel_tasklog import Config
 
@@ -246,11 +244,11 @@ def test_one_that_cannot_be_made_is_said_once_and_no_log_call_fails(
 def test_ctrl_c_while_it_is_made_leaves_it_to_the_next_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def interrupted(_config: Config) -> Resource:
+    def interrupted(_config: Config) -> Shared:
         raise KeyboardInterrupt
 
     configure(exporter=None)
-    monkeypatch.setattr("otel_tasklog._tasklog.make_resource", interrupted)
+    monkeypatch.setattr("otel_tasklog._tasklog.make_shared", interrupted)
     with pytest.raises(KeyboardInterrupt):
         LOG.warning("lost")
     monkeypatch.undo()
@@ -265,14 +263,14 @@ class SlowResource:
         self.made = 0
         self.begun = threading.Event()
         self.go_on = threading.Event()
-        monkeypatch.setattr("otel_tasklog._tasklog.make_resource", self)
+        monkeypatch.setattr("otel_tasklog._tasklog.make_shared", self)
 
-    def __call__(self, config: Config) -> Resource:
+    def __call__(self, config: Config) -> Shared:
         self.made += 1
         LOG.warning("while it is made")
         self.begun.set()
         assert self.go_on.wait(30)
-        return make_resource(config)
+        return make_shared(config)
 
 
 def test_threads_that_log_first_together_make_one_and_none_of_them_waits(

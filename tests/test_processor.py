@@ -6,9 +6,10 @@ import asyncio
 import inspect
 import logging
 import threading
+import time
 from logging.handlers import QueueHandler, QueueListener
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from otel_tasklog.delivery._decode import DecodedRecord
 
 
+NOW_NS: Final = time.time_ns()
+
+
 def provider_with(*processors: LogRecordProcessor) -> LoggerProvider:
     provider = LoggerProvider(shutdown_on_exit=False)
     for processor in processors:
@@ -52,7 +56,7 @@ def emit(harness: Harness, scope: str = "shop", **fields: Any) -> TaskRecord:
 def test_all_that_a_record_says_is_captured(harness: Harness) -> None:
     record = emit(
         harness,
-        timestamp=1_700_000_000_123_456_789,
+        timestamp=NOW_NS,
         severity_number=SeverityNumber.WARN2,
         severity_text="NOTICE",
         body="100 % of %s",
@@ -75,7 +79,7 @@ def test_all_that_a_record_says_is_captured(harness: Harness) -> None:
     )
     assert record.to_dict() == {
         "sequence": record.sequence,
-        "timestamp_ns": 1_700_000_000_123_456_789,
+        "timestamp_ns": NOW_NS,
         "logger": "shop",
         "level": 31,
         "severity_number": 14,
@@ -195,13 +199,19 @@ def test_any_body_is_a_text_or_a_mapping(
 
 
 def test_the_time_is_the_observed_one_if_there_is_no_other(harness: Harness) -> None:
-    assert emit(harness, observed_timestamp=1_234).timestamp_ns == 1_234
+    assert emit(harness, observed_timestamp=NOW_NS).timestamp_ns == NOW_NS
+
+
+def test_a_time_that_loki_would_refuse_is_not_believed(harness: Harness) -> None:
+    record = emit(harness, timestamp=1_700_000_000 * 10**9)
+    assert record.timestamp_ns >= NOW_NS
+    assert record.attributes == {"otel_tasklog.created": "2023-11-14T22:13:20+00:00"}
 
 
 def test_a_time_may_be_a_float(harness: Harness) -> None:
-    emit(harness, timestamp=1.7e18)
+    emit(harness, timestamp=float(NOW_NS))
     assert harness.tasklog.flush()
-    assert harness.sender.records[0].record.time_unix_nano == 1_700_000_000 * 10**9
+    assert harness.sender.records[0].record.time_unix_nano == int(float(NOW_NS))
 
 
 def test_attributes_leave_the_fields_of_a_record_alone(harness: Harness) -> None:

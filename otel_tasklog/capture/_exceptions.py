@@ -7,20 +7,14 @@ texts that only the live exception has and, for each frame, its code object and
 instruction offset. Neither exception nor frame is kept: their last reference
 would die, with all their locals, on a thread that is not theirs.
 
-The worker rebuilds stand-ins of the same names and texts and lets the standard
-library format them, so the text is ``traceback.format_exception``'s, of the
-running Python version, but for its "Did you mean" hints, which need the live
-objects.
+What they say may be anything; what cannot be read is left out or marked.
 """
 
 from __future__ import annotations
 
-import linecache
-import traceback
-from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
-from otel_tasklog.capture._values import VALUE_CHARACTERS, cut
+from otel_tasklog.capture._plain import VALUE_CHARACTERS, cut, describe, type_name
 
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
@@ -29,7 +23,6 @@ __all__ = [
     "CapturedException",
     "RenderedException",
     "capture_exception",
-    "render_exception",
 ]
 
 MAX_CHAIN: Final = 32
@@ -45,7 +38,7 @@ Frames: TypeAlias = "tuple[CodeType | int, ...]"
 """Each frame's code object and instruction offset, in turn. Not in pairs: each
 tuple kept for the worker costs the collector, which runs in some later call."""
 
-_SYNTAX_FIELDS: Final = (
+SYNTAX_FIELDS: Final = (
     "filename", "lineno", "text", "offset", "end_lineno", "end_offset", "msg",
 )  # fmt: skip
 
@@ -104,15 +97,16 @@ def _notes(error: BaseException) -> tuple[str, ...]:
 
 
 def _members(error: BaseException) -> tuple[BaseException, ...] | None:
-    if not isinstance(error, BaseExceptionGroup):
+    if not issubclass(type(error), BaseExceptionGroup):
         return None
-    return cast("BaseExceptionGroup[BaseException]", error).exceptions
+    try:
+        return tuple(cast("BaseExceptionGroup[BaseException]", error).exceptions)
+    except Exception:  # noqa: BLE001 - a property of the application's
+        return ()
 
 
-def _syntax(error: BaseException) -> tuple[object, ...] | None:
-    if not isinstance(error, SyntaxError):
-        return None
-    fields = (getattr(error, name, None) for name in _SYNTAX_FIELDS)
+def _syntax(error: BaseException) -> tuple[object, ...]:
+    fields = (getattr(error, name, None) for name in SYNTAX_FIELDS)
     return tuple(f if isinstance(f, int | None) else _text(f) for f in fields)
 
 
@@ -125,13 +119,32 @@ def capture_exception(
         error: The exception.
         link: Where its traceback begins.
     """
-    if (
-        error.__cause__ is None
-        and error.__context__ is None
-        and not issubclass(type(error), BaseExceptionGroup)
-    ):
-        return _captured(error, link)
-    return _capture_tree(error, link)
+    try:
+        if (
+            error.__cause__ is None
+            and error.__context__ is None
+            and not issubclass(type(error), BaseExceptionGroup)
+        ):
+            return _captured(error, link)
+        return _capture_tree(error, link)
+    except Exception as problem:  # noqa: BLE001 - of a property of the application's
+        return _marked(error, link, problem)
+
+
+def _marked(
+    error: BaseException, link: TracebackType | None, problem: Exception
+) -> CapturedException:
+    """Return what can be known of an exception that cannot be read."""
+    kind, text = type(error), describe(error, problem)
+    frames = _frames(link)
+    size = len(text) + 50 * len(frames)
+    name = type_name(kind)
+    module, _, qualname = name.rpartition(".")
+    return CapturedException(
+        module=module or "builtins", qualname=qualname, text=text, notes=(),
+        frames=frames, cause=None, context=None, suppress_context=False,
+        members=None, syntax=None, size_bytes=size,
+    )  # fmt: skip
 
 
 class _Node:
@@ -197,6 +210,17 @@ def _capture_tree(
     return finished[id(root)]
 
 
+def _frames(link: TracebackType | None) -> Frames:
+    frames: list[CodeType | int] = []
+    while link is not None:
+        frames.append(link.tb_frame.f_code)
+        frames.append(link.tb_lasti)
+        link = link.tb_next
+    if len(frames) > 2 * MAX_FRAMES:  # a runaway recursion: its ends tell the story
+        frames = frames[:MAX_FRAMES] + frames[-MAX_FRAMES:]
+    return tuple(frames)
+
+
 def _captured(
     error: BaseException,
     link: TracebackType | None,
@@ -206,20 +230,17 @@ def _captured(
     *,
     size: int = 0,
 ) -> CapturedException:
-    frames: list[CodeType | int] = []
-    while link is not None:
-        frames.append(link.tb_frame.f_code)
-        frames.append(link.tb_lasti)
-        link = link.tb_next
-    if len(frames) > 2 * MAX_FRAMES:  # a runaway recursion: its ends tell the story
-        frames = frames[:MAX_FRAMES] + frames[-MAX_FRAMES:]
+    frames = _frames(link)
     kind = type(error)
     text = _text(error)
     size += len(text) + 50 * len(frames)
     notes: tuple[str, ...] = ()
-    if hasattr(error, "__notes__"):
-        notes = _notes(error)
-        size += sum(map(len, notes))
+    try:
+        if hasattr(error, "__notes__"):
+            notes = _notes(error)
+            size += sum(map(len, notes))
+    except Exception:  # noqa: BLE001 - a property, which traceback does not survive
+        notes = ("<__notes__ failed>",)
     # As the class itself would, but in a third of the time.
     return tuple.__new__(  # pyright: ignore[reportUnknownMemberType]
         CapturedException,
@@ -228,7 +249,7 @@ def _captured(
             kind.__qualname__,
             text,
             notes,
-            tuple(frames),
+            frames,
             cause,
             context,
             error.__suppress_context__,
@@ -237,93 +258,3 @@ def _captured(
             size,
         ),
     )
-
-
-class _StandIn(Exception):  # noqa: N818 - it is named after what it stands for
-    text = ""
-
-    def __str__(self) -> str:
-        return self.text
-
-
-class _SyntaxStandIn(SyntaxError):  # noqa: N818 - likewise
-    pass
-
-
-class _GroupStandIn(BaseExceptionGroup[BaseException]):
-    own_text = ""
-
-    def __str__(self) -> str:
-        return self.own_text
-
-
-def _named(base: type[BaseException], of: CapturedException) -> type[BaseException]:
-    return type(of.qualname, (base,), {"__module__": of.module})
-
-
-def _stand_in(captured: CapturedException) -> BaseException:
-    """Build an exception without frames that prints as the captured one did."""
-    error: BaseException
-    if captured.members:
-        members = [_stand_in(member) for member in captured.members]
-        error = _named(_GroupStandIn, captured)("", members)
-        error.own_text = captured.text  # type: ignore[attr-defined]
-    elif captured.syntax is not None:
-        error = _named(_SyntaxStandIn, captured)()
-        for name, value in zip(_SYNTAX_FIELDS, captured.syntax, strict=True):
-            setattr(error, name, value)
-    else:
-        error = _named(_StandIn, captured)()
-        error.text = captured.text  # type: ignore[attr-defined]
-    if captured.notes:
-        error.__notes__ = list(captured.notes)
-    error.__cause__ = _stand_in(captured.cause) if captured.cause else None
-    error.__context__ = _stand_in(captured.context) if captured.context else None
-    error.__suppress_context__ = captured.suppress_context
-    return error
-
-
-def _stack(frames: Frames) -> traceback.StackSummary:
-    summaries: list[traceback.FrameSummary] = []
-    codes = cast("tuple[CodeType, ...]", frames[::2])
-    offsets = cast("tuple[int, ...]", frames[1::2])
-    for code, offset in zip(codes, offsets, strict=True):
-        # One position for each two bytes of code; a tb_lasti counts bytes.
-        position = next(islice(code.co_positions(), offset // 2, None), None)
-        line, end_line, column, end_column = position or (None, None, None, None)
-        linecache.checkcache(code.co_filename)
-        summaries.append(
-            traceback.FrameSummary(
-                code.co_filename,
-                line if line is not None else code.co_firstlineno,
-                code.co_name,
-                lookup_line=False,
-                end_lineno=end_line,
-                colno=column,
-                end_colno=end_column,
-            )
-        )
-    return traceback.StackSummary.from_list(summaries)
-
-
-def _place_stacks(
-    printed: traceback.TracebackException, captured: CapturedException
-) -> None:
-    printed.stack = _stack(captured.frames)
-    pairs = [
-        (printed.__cause__, captured.cause),
-        (printed.__context__, captured.context),
-        *zip(printed.exceptions or (), captured.members or (), strict=False),
-    ]
-    for inner_printed, inner_captured in pairs:
-        if inner_printed is not None and inner_captured is not None:
-            _place_stacks(inner_printed, inner_captured)
-
-
-def render_exception(captured: CapturedException | RenderedException) -> str:
-    """Return the text of ``traceback.format_exception`` for a captured exception."""
-    if isinstance(captured, RenderedException):
-        return captured.stacktrace
-    printed = traceback.TracebackException.from_exception(_stand_in(captured))
-    _place_stacks(printed, captured)
-    return "".join(printed.format())

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.context import get_current
 
-from otel_tasklog.capture._exceptions import capture_exception, render_exception
+from otel_tasklog.capture._exceptions import capture_exception
 from otel_tasklog.capture._resolve import span_of
 from otel_tasklog.capture._stamp import STAMP, Stamp
 from otel_tasklog.capture._tasks import current_scope, number_task, running_cell
+from otel_tasklog.capture._traces import render_exception
 from otel_tasklog.capture._values import BODY_CHARACTERS, cut
 
 if TYPE_CHECKING:

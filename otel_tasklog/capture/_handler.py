@@ -16,10 +16,12 @@ handler, ``__del__``, a filter that logs, a loop callback, any thread):
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import time
+import traceback
 from asyncio import (
     _get_running_loop,  # pyright: ignore[reportPrivateUsage]
     current_task,
@@ -27,20 +29,24 @@ from asyncio import (
 from math import trunc
 from operator import itemgetter
 from threading import get_ident
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import get_current
 
 from otel_tasklog._config import INCLUDED, Config, HandlerSettings, check_names
+from otel_tasklog._text import marked
 from otel_tasklog.capture._events import unwrapped
 from otel_tasklog.capture._exceptions import CapturedException, capture_exception
-from otel_tasklog.capture._record import ORIGIN_FIELDS, RECORD_BYTES
+from otel_tasklog.capture._record import ORIGIN_FIELDS
 from otel_tasklog.capture._resolve import bare
+from otel_tasklog.capture._sizes import LARGE_BYTES, RECORD_BYTES, length
 from otel_tasklog.capture._stamp import Stamp
 from otel_tasklog.capture._tasks import current_scope, number_task
-from otel_tasklog.capture._unusual import copied, formatted, length, mended
+from otel_tasklog.capture._unusual import copied, formatted, mended, timed
 from otel_tasklog.capture._values import (
     ATOMS,
+    cut,
     describe,
     shown,
     snapshot,
@@ -58,10 +64,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TaskLogHandler"]
 
-LARGE_BYTES: Final = RECORD_BYTES + 8_192
-"""From here on what is long in a record is cut in the call, so that nobody's 10 MB
-string is kept for a line of log."""
-
 _OURS: Final = ("otel_tasklog", "opentelemetry")
 SMALL_ATOMS: Final = ATOMS - {str, bytes}
 _KEPT: Final = ATOMS | {Stamp}  # a stamp is of plain values that nobody changes
@@ -70,6 +72,8 @@ _origin_fields: Final = itemgetter(*ORIGIN_FIELDS)
 _scope: Final = current_scope.get
 _NO_TIME_BEFORE: Final = 1_000_000
 """Nanoseconds by which a clock may step back before its time is believed."""
+_BELIEVED: Final = 60_000_000_000
+"""Nanoseconds by which a record may be later than the one before, unseen."""
 
 
 class TaskLogHandler(logging.Handler):
@@ -174,7 +178,7 @@ class TaskLogHandler(logging.Handler):
         return True
 
     def _capture(self, record: logging.LogRecord, port: Port) -> Captured:
-        fields = record.__dict__
+        fields: Mapping[str, Any] = record.__dict__
         # Filling the arguments in costs what looking whether they could change does,
         # and leaves one text to keep in place of them.
         message = fields["msg"]
@@ -186,10 +190,15 @@ class TaskLogHandler(logging.Handler):
         ):
             message, fields = self._text_of(record)
         elif fields["args"]:
-            try:
-                message = message % fields["args"]
-            except Exception:  # noqa: BLE001 - the record is worth more
-                message = formatted(record)
+            message = message % fields["args"]
+        now_ns, last_ns = trunc(fields["created"] * 1e9), port.last_ns
+        # Loki keeps one of two entries with equal time and text. No call stands
+        # between that read and this write, so no thread can either.
+        behind = now_ns <= last_ns < now_ns + _NO_TIME_BEFORE
+        port.last_ns = timestamp_ns = last_ns + 1 if behind else now_ns
+        if not last_ns < timestamp_ns < last_ns + _BELIEVED:
+            timestamp_ns, fields = timed(fields, now_ns, last_ns)
+            port.last_ns = timestamp_ns
         try:
             count, shape = port.guesses[fields["lineno"]]
             if count != len(fields):
@@ -198,20 +207,15 @@ class TaskLogHandler(logging.Handler):
         except KeyError:  # a new line, or as many keys, but others
             shape = port.shapes.of(fields)
             values = shape.pick(fields)
-        size = RECORD_BYTES + len(message)
+        # Before a number is drawn: one of the fields may be missing.
+        origin, size = _origin_fields(fields), RECORD_BYTES + len(message)
         for value in values:
             if type(value) is str:
                 size += len(value)
             elif type(value) not in SMALL_ATOMS:  # could change, or is large
                 size = LARGE_BYTES
         if size >= LARGE_BYTES or type(message) is not str:
-            message, values, size = copied(message, values)
-
-        now_ns, last_ns = trunc(fields["created"] * 1e9), port.last_ns
-        # Loki keeps one of two entries with equal time and text. No call stands
-        # between that read and this write, so no thread can either.
-        behind = now_ns <= last_ns < now_ns + _NO_TIME_BEFORE
-        port.last_ns = timestamp_ns = last_ns + 1 if behind else now_ns
+            message, values, size = copied(message, values, port.limits)
 
         cell = name = special = error = None
         loop = _get_running_loop()
@@ -224,7 +228,7 @@ class TaskLogHandler(logging.Handler):
         return (
             port.next_sequence(),
             timestamp_ns,
-            _origin_fields(fields),
+            origin,
             message,
             shape,
             values,
@@ -247,9 +251,12 @@ class TaskLogHandler(logging.Handler):
         if type(fields["levelno"]) is not int:
             fields = mended(event).__dict__
         if self.formatter is not None:
-            return _text_or_mapping(self.format(record)), fields
+            try:
+                return _text_or_mapping(self.format(record)), fields
+            except Exception as error:  # noqa: BLE001 - the record is worth more
+                return f"{formatted(event)} [{describe(record, error)}]", fields
         logged: object = event.msg
-        if isinstance(logged, dict) and not event.args:
+        if issubclass(type(logged), dict) and not event.args:
             return _text_or_mapping(event.msg), fields
         return formatted(event), fields
 
@@ -261,6 +268,7 @@ class TaskLogHandler(logging.Handler):
             return self._capture(mended(record), port)
         except Exception:  # noqa: BLE001 - what the first one said is said below
             message = f"{formatted(record)} [{describe(record, error)}]"
+            message = cut(message, port.limits.body_bytes)
             port.last_ns = now = max(time.time_ns(), port.last_ns + 1)
             return bare(
                 port.next_sequence(),
@@ -269,6 +277,14 @@ class TaskLogHandler(logging.Handler):
                 origin=[getattr(record, name, None) for name in ORIGIN_FIELDS[:3]],
                 size=RECORD_BYTES + len(message),
             )
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name
+        """Show what an application's filter raised, as ``logging`` does, but harmless."""
+        del record  # of which logging would print the arguments
+        if logging.raiseExceptions:
+            with contextlib.suppress(Exception):  # there may be no stderr
+                text = f"--- Logging error ---\n{traceback.format_exc()}".rstrip()
+                sys.stderr.write(f"{marked(text)}\n")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Do as `handle`, for callers that call the older of the two."""
@@ -300,7 +316,10 @@ def _rare(
         special[key] = kept = value if type(value) in _KEPT else snapshot(value)
         size += len(kept) if type(kept) is str else length(kept)
     if fields["stack_info"]:
-        special["stack_info"] = stack = str(fields["stack_info"])
+        stack = fields["stack_info"]
+        special["stack_info"] = stack = (
+            stack if type(stack) is str else str(snapshot(stack))
+        )
         size += len(stack)
     error = _exception(fields["exc_info"]) if fields["exc_info"] else None
     if error is not None:
@@ -318,5 +337,8 @@ def _exception(exc_info: object) -> CapturedException | None:
         and len(exc_info) == 3  # pyright: ignore[reportUnknownArgumentType]
         and isinstance(exc_info[1], BaseException)
     ):
-        return capture_exception(exc_info[1], exc_info[2])  # pyright: ignore[reportUnknownArgumentType]
+        link: object = exc_info[2]  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(link, TracebackType):
+            link = None
+        return capture_exception(exc_info[1], link)
     return None

@@ -10,7 +10,9 @@ from otel_tasklog.capture._shape import STANDARD_FIELDS, Shape, Shapes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from otel_tasklog.capture._clean import Limits
     from otel_tasklog.capture._handler import TaskLogHandler
+    from otel_tasklog.capture._names import AttributeNames
     from otel_tasklog.capture._record import Captured
 
 __all__ = ["Port"]
@@ -33,18 +35,19 @@ class Port:
         worker_thread: but for one of them, where others' objects are freed, too.
         closed: Nobody takes what is handed over here any more.
         last_ns: The timestamp of the record before.
+        limits: What is longer is cut in the call.
         handlers: Who hands over here.
         shapes: Those of the records that came by,
         guesses: and where to look first.
     """
 
     __slots__ = (
-        "accept", "closed", "guesses", "handlers", "last_ns", "next_sequence", "own_threads",
-        "shapes", "wake", "worker_thread",
+        "accept", "closed", "guesses", "handlers", "last_ns", "limits", "next_sequence",
+        "own_threads", "shapes", "wake", "worker_thread",
     )  # fmt: skip
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self.wake: Callable[[], None] = wake
+    def __init__(self, names: AttributeNames, limits: Limits) -> None:
+        self.wake: Callable[[], None] = lambda: None
         self.accept: Callable[[Captured], None] = _nowhere
         self.next_sequence: Callable[[], int] = int
         self.own_threads: set[int | None] = set()
@@ -52,7 +55,8 @@ class Port:
         self.closed: bool = False
         self.last_ns: int = 0
         self.handlers: WeakSet[TaskLogHandler] = WeakSet()
-        self.shapes: Shapes = Shapes(ignored=STANDARD_FIELDS)
+        self.limits: Limits = limits
+        self.shapes: Shapes = Shapes(names, ignored=STANDARD_FIELDS)
         self.guesses: dict[object, tuple[int, Shape]] = self.shapes.guesses
 
     def know_worker(self, ident: int) -> None:

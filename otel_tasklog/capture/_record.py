@@ -19,8 +19,10 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from otel_tasklog._text import visible
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from opentelemetry.context import Context
 
@@ -33,7 +35,6 @@ __all__ = [
     "CONTEXT",
     "ORIGIN",
     "ORIGIN_FIELDS",
-    "RECORD_BYTES",
     "SEQUENCE",
     "SIZE",
     "SPECIAL",
@@ -44,7 +45,6 @@ __all__ = [
     "Span",
     "TaskRecord",
     "Who",
-    "sealed_sizes",
 ]
 
 Captured: TypeAlias = """tuple[
@@ -73,14 +73,6 @@ ORIGIN_FIELDS: Final = (
 SPECIAL: Final = 6
 CONTEXT: Final = 10
 SIZE: Final = 12
-
-RECORD_BYTES: Final = 700
-"""What a `Captured` takes without its texts."""
-
-SEALED_BYTES: Final = 400
-"""What a `Sealed` takes without its texts."""
-
-_LIGHTER_BYTES: Final = RECORD_BYTES - SEALED_BYTES
 
 
 class Origin(NamedTuple):
@@ -124,9 +116,10 @@ class Rest(NamedTuple):
     exception_message: str | None
     exception_stacktrace: str | None
     stack_info: str | None
+    dropped_attributes: int | None
 
 
-NO_REST: Final = tuple(Rest(None, None, None, None, None))
+NO_REST: Final = (None,) * len(Rest._fields)
 
 # The first three of a Captured, too.
 SEQUENCE: Final = 0
@@ -152,20 +145,6 @@ Sealed: TypeAlias = """tuple[
     tuple[Value, ...],         # VALUES of the attributes
     tuple[Any, ...],           # REST, usually NO_REST
 ]"""
-
-
-def sealed_sizes(taken: Sequence[Captured], finished: Sequence[Sealed]) -> list[int]:
-    """Return what finished records take, from what they took before."""
-    return [
-        captured[SIZE] - _LIGHTER_BYTES
-        if sealed[REST] is NO_REST
-        else captured[SIZE] - _LIGHTER_BYTES + _texts_size(sealed[REST])
-        for captured, sealed in zip(taken, finished, strict=True)
-    ]
-
-
-def _texts_size(rest: tuple[str | None, ...]) -> int:
-    return sum(len(text) for text in rest if text)
 
 
 class TaskRecord:
@@ -316,6 +295,11 @@ class TaskRecord:
         """The stack of a call with ``stack_info=True``, or None."""
         return self.rest.stack_info
 
+    @property
+    def dropped_attributes(self) -> int:
+        """How many attributes there was no room for."""
+        return self.rest.dropped_attributes or 0
+
     def to_dict(self) -> Mapping[str, object]:
         """Return all of it as a new dict of plain values, without the empty ones."""
         everything = {
@@ -337,7 +321,8 @@ class TaskRecord:
 
     def __repr__(self) -> str:
         return (
-            f"<TaskRecord {self.sequence} {self.severity_text} {self.logger} "
+            f"<TaskRecord {self.sequence} {visible(self.severity_text)} "
+            f"{visible(self.logger)} "
             f"task_id={self.task_id!r} {self.message!r}>"
         )
 

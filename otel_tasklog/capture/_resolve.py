@@ -3,47 +3,40 @@
 Runs on the worker for each record once, and in a query for a record that the
 worker has not reached yet, with equal results. Pure but for three bounded
 tables that let records share what repeats; at worst two threads fill in the
-same entry.
+same entry. What a `Cleaner` has to look at, and most records have nothing of it, is
+known by a record's size and by the types of its values.
 """
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from opentelemetry.trace import get_current_span
 
-from otel_tasklog.capture._exceptions import render_exception
-from otel_tasklog.capture._record import NO_REST, SPECIAL, Origin, Rest, Span
+from otel_tasklog.capture._levels import severity_number
+from otel_tasklog.capture._names import AttributeNames
+from otel_tasklog.capture._plain import text_of
+from otel_tasklog.capture._record import NO_REST, ORIGIN, SPECIAL, Origin, Rest, Span
 from otel_tasklog.capture._shape import EVENT_NAMES, Shape, Shapes
+from otel_tasklog.capture._sizes import LARGE_BYTES, RECORD_BYTES
 from otel_tasklog.capture._stamp import STAMP, unstamped
 from otel_tasklog.capture._tasks import as_task_id
-from otel_tasklog.capture._values import (
-    BODY_CHARACTERS,
-    STACKTRACE_CHARACTERS,
-    VALUE_CHARACTERS,
-    AttributeNames,
-    Value,
-    clean_text,
-    clean_value,
-    cut,
-    shown,
-)
+from otel_tasklog.capture._traces import render_exception
+from otel_tasklog.capture._values import Value, shown, snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from opentelemetry.context import Context
 
+    from otel_tasklog.capture._clean import Cleaner
     from otel_tasklog.capture._exceptions import CapturedException, RenderedException
     from otel_tasklog.capture._record import Captured, Sealed
 
 __all__ = [
     "Resolver",
     "bare",
-    "level_of",
     "replacement",
-    "severity_number",
     "span_of",
 ]
 
@@ -56,40 +49,30 @@ _SHARED_PARTS: Final = 8_192
 _NO_ATTRIBUTES: Final = Shape((), AttributeNames())
 
 
-def severity_number(level: int) -> int:
-    """Return OpenTelemetry's number for one of ``logging``.
-
-    Ten levels of Python map onto each range of four, the first three one to one
-    (DEBUG 10 is 5, INFO 20 is 9 ...); levels 1 to 9 are TRACE, 0 is unspecified.
-
-    See https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber
-    """
-    if level <= 0:
-        return 0
-    tens, ones = divmod(min(level, 59), 10)
-    return 1 + 4 * tens + min(ones, 3) if tens else 1 + min(max(level - 5, 0), 3)
-
-
-def level_of(severity: int) -> int:
-    """Return the lowest of ``logging``'s levels that has OpenTelemetry's number.
-
-    The inverse of `severity_number`, but for 1, which levels 1 to 5 all have: it is
-    5. What is out of range is the nearest.
-    """
-    if severity <= 0:
-        return 0
-    tens, ones = divmod(min(severity, 24) - 1, 4)
-    return 10 * tens + ones if tens else 5 + ones
-
-
 class Resolver:
-    """Resolves records of one TaskLog. Safe to call from any thread."""
+    """Resolves records of one TaskLog. Safe to call from any thread.
 
-    def __init__(self) -> None:
-        self._names = AttributeNames()
+    Args:
+        cleaner: Sees to what a record may hold.
+        names: Decides what the keys of attributes become.
+    """
+
+    def __init__(self, cleaner: Cleaner, names: AttributeNames) -> None:
+        self._clean = cleaner
+        limits = cleaner.limits
+        # What is smaller has nothing in it that is too large.
+        small = min(
+            LARGE_BYTES - RECORD_BYTES,
+            limits.value_characters,
+            limits.attributes_bytes // 2,
+            limits.body_bytes,
+        )
+        self._light = RECORD_BYTES + small if not cleaner.redacts else 0
+        self._most = limits.attributes
+        self._names_bytes = limits.attributes_bytes // 2
         self._origins: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._whos: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-        self._shapes = Shapes()  # of records with attributes of a scope
+        self._shapes = Shapes(names)  # of records with attributes of a scope
 
     def __call__(self, batch: Iterable[Captured]) -> list[Sealed]:
         """Return the finished form of some records, in their order."""
@@ -99,9 +82,25 @@ class Resolver:
             try:
                 sealed = self._resolve(captured, spans)
             except Exception as error:  # noqa: BLE001 - one must not cost the rest
-                sealed = self._resolve(replacement(captured, error), spans)
+                sealed = self._salvaged(captured, error, spans)
             finished.append(sealed)
         return finished
+
+    def _salvaged(self, captured: Captured, error: Exception, spans: _Spans) -> Sealed:
+        """Resolve as much of a record as can be: one made by hand holds anything."""
+        try:
+            origin = tuple(
+                [
+                    part
+                    if part is None or type(part) is str or type(part) is int
+                    else str(snapshot(part))
+                    for part in captured[ORIGIN]
+                ]
+            )
+            mended = (*captured[:ORIGIN], origin, *captured[ORIGIN + 1 :])
+            return self._resolve(cast("Captured", mended), spans)
+        except Exception:  # noqa: BLE001 - what the first one said is said
+            return self._resolve(replacement(captured, error), spans)
 
     def _resolve(self, captured: Captured, spans: _Spans) -> Sealed:
         special = captured[SPECIAL]
@@ -109,39 +108,38 @@ class Resolver:
             captured = unstamped(captured)
         (
             sequence, timestamp_ns, origin, message, shape, values, _,
-            cell, name, scope, context, error, _,
+            cell, name, scope, context, error, size,
         ) = captured  # fmt: skip
         task_id = parent = number = above = span = body = None
         if scope is not None:
             task_id, parent = scope.task_id, scope.parent_id
             if scope.attributes:
                 shape, values = self._with_bound(scope.attributes, shape, values)
+                size += scope.size_bytes
         if cell is not None:
             number, above = cell.number, cell.parent
         if context is not None:
             known = spans.get(id(context)) or _remember(context, spans)
             span = known[0]
-        if type(message) is not str or not message.isascii():
+        odd = (
+            size > self._light
+            or len(values) > self._most
+            or shape.names_bytes > self._names_bytes
+        )
+        if odd or type(message) is not str or not message.isascii():
             message, body = self._text_and_body(message)
         rest = NO_REST
         said = self._said(special) if special is not None else NOTHING
         if special is not None or body is not None:
             task_id, parent = _job(said, body, task_id, parent)
         if special is not None or error is not None:
-            rest = _rest(said, error)
+            rest = self._rest(said, error)
         who = (task_id or name, parent, number, name, above)
         if shape.secret:
             values = shape.redacted(values)
-        for value in values:
-            if (
-                # A scope's may be long; the call cuts its own.
-                not value.isascii() or len(value) > VALUE_CHARACTERS
-                if type(value) is str
-                else type(value) not in _NUMBERS
-                and (type(value) is not int or value.bit_length() > 64)
-            ):
-                values = tuple([clean_value(each, self._names) for each in values])
-                break
+        names = shape.names
+        if odd or not _plain(values):
+            names, values, rest = self._cleaned(names, values, rest)
         return (
             sequence,
             timestamp_ns,
@@ -150,25 +148,57 @@ class Resolver:
             span,
             message,
             body,
-            shape.names,
+            names,
             values,
             rest,
         )
 
+    def _cleaned(
+        self, names: tuple[str, ...], values: tuple[Any, ...], rest: tuple[Any, ...]
+    ) -> tuple[tuple[str, ...], tuple[Any, ...], tuple[Any, ...]]:
+        taken = sum([len(t.encode()) for t in rest if type(t) is str])
+        names, values, dropped = self._clean.attributes(names, values, taken)
+        if dropped:
+            rest = tuple(Rest._make(rest)._replace(dropped_attributes=dropped))
+        return names, values, rest
+
     def _said(self, special: Mapping[str, Any]) -> Mapping[str, Any]:
         # What becomes a text of its own must not show what its attribute hides.
         return {
-            key: clean_value(value, self._names) if type(value) in _NESTED else value
+            key: self._clean.shown(value) if type(value) in _NESTED else value
             for key, value in special.items()
         }
 
     def _text_and_body(
         self, logged: str | dict[str, Value]
     ) -> tuple[str, dict[str, Value] | None]:
-        if type(logged) is str:
-            return clean_text(logged), None
-        body = clean_value(logged, self._names)
-        return _as_text(body), body  # type: ignore[return-value]
+        if type(logged) is dict:
+            return self._clean.body(logged)
+        return self._clean.message(str(logged)), None
+
+    def _rest(
+        self,
+        special: Mapping[str, Any],
+        error: CapturedException | RenderedException | None,
+    ) -> tuple[Any, ...]:
+        event = special.get(EVENT_NAMES[0]) or special.get(EVENT_NAMES[1])
+        stack = special.get("stack_info")
+        if event is None and error is None and not stack:
+            return NO_REST
+        clean = self._clean
+        # The traces may take half of what is there, and leave the rest to others.
+        traces = clean.limits.attributes_bytes // (4 if stack and error else 2)
+        texts = clean.limits.attributes_bytes // 6
+        return tuple(
+            Rest(
+                clean.name(text_of(event)) if event else None,
+                clean.name(error.type_name) if error else None,
+                clean.message(error.text, texts) if error else None,
+                clean.middle(render_exception(error), traces) if error else None,
+                clean.middle(str(stack), traces) if stack else None,
+                None,
+            )
+        )
 
     def _with_bound(
         self, bound: Mapping[str, object], shape: Shape, values: tuple[Any, ...]
@@ -181,15 +211,28 @@ class Resolver:
     def _new_origin(self, part: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(self._origins) >= _SHARED_PARTS:
             self._origins.clear()
-        origin = self._origins[part] = _clean_origin(part)
+        origin = self._origins[part] = _clean_origin(part, self._clean.name)
         return origin
 
     def _new_who(self, part: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(self._whos) >= _SHARED_PARTS:
             self._whos.clear()
-        who = tuple(clean_text(p) if type(p) is str else p for p in part)
+        who = tuple(self._clean.name(p) if type(p) is str else p for p in part)
         self._whos[part] = who
         return who
+
+
+def _plain(values: tuple[Any, ...]) -> bool:
+    """Say whether values go out as they are, if they are not too large."""
+    for value in values:
+        if (
+            not value.isascii()
+            if type(value) is str
+            else type(value) not in _NUMBERS
+            and (type(value) is not int or value.bit_length() > 64)
+        ):
+            return False
+    return True
 
 
 def replacement(captured: Captured, error: Exception) -> Captured:
@@ -230,9 +273,11 @@ def bare(
     )  # fmt: skip
 
 
-def _clean_origin(part: tuple[Any, ...]) -> tuple[Any, ...]:
+def _clean_origin(
+    part: tuple[Any, ...], clean: Callable[[str], str]
+) -> tuple[Any, ...]:
     def text(value: object) -> str:
-        return clean_text(value if isinstance(value, str) else str(value or ""))
+        return clean(value if isinstance(value, str) else str(value or ""))
 
     def number(value: object) -> int:
         return value if isinstance(value, int) else 0
@@ -287,36 +332,5 @@ def span_of(context: Context) -> tuple[Any, ...] | None:
             found.trace_id.to_bytes(16, "big"),
             found.span_id.to_bytes(8, "big"),
             int(found.trace_flags) & 0xFF,
-        )
-    )
-
-
-def _as_text(body: Value) -> str:
-    return cut(json.dumps(body, ensure_ascii=False, default=str), BODY_CHARACTERS)
-
-
-def _middle_cut(trace: str) -> str:
-    """Return a stack trace; of a huge one the two ends, which tell the story."""
-    if len(trace) > STACKTRACE_CHARACTERS:
-        half = STACKTRACE_CHARACTERS // 2
-        gone = len(trace) - 2 * half
-        trace = f"{trace[:half]}\n… [{gone} characters cut]\n{trace[-half:]}"
-    return clean_text(trace)
-
-
-def _rest(
-    special: Mapping[str, Any], error: CapturedException | RenderedException | None
-) -> tuple[Any, ...]:
-    event = special.get(EVENT_NAMES[0]) or special.get(EVENT_NAMES[1])
-    stack = special.get("stack_info")
-    if event is None and error is None and not stack:
-        return NO_REST
-    return tuple(
-        Rest(
-            clean_text(cut(str(event), VALUE_CHARACTERS)) if event else None,
-            clean_text(error.type_name) if error else None,
-            clean_text(cut(error.text, VALUE_CHARACTERS)) if error else None,
-            _middle_cut(render_exception(error)) if error else None,
-            _middle_cut(str(stack)) if stack else None,
         )
     )

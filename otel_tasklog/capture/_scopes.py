@@ -85,7 +85,6 @@ class TaskScope(_Scoped):
                 "task(id)", self._id, "an id; a callable is for use as a decorator"
             )
         running_cell()  # numbers the task, so that its children know their parent
-        merged: Mapping[str, object]
         merged = {k: snapshot(v) for k, v in self._attributes.items()}
         enclosing = outer.task_id if outer is not None else None
         if outer is not None:

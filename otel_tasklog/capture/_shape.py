@@ -6,8 +6,9 @@ import logging
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
+from otel_tasklog.capture._names import AttributeNames, distinct, normal
+from otel_tasklog.capture._redact import REDACTED
 from otel_tasklog.capture._stamp import STAMP
-from otel_tasklog.capture._values import REDACTED, AttributeNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,7 +38,7 @@ _SPECIAL: Final = frozenset(
 )
 _Pick: TypeAlias = "Callable[[Mapping[str, Any]], tuple[Any, ...]]"
 _SHAPES_REMEMBERED: Final = 8_192
-_NAMES_CHARACTERS: Final = 4_096
+_NAMES_BYTES: Final = 4_096
 
 
 def free_name(name: str) -> str:
@@ -56,16 +57,22 @@ class Shape:
         count: How many keys there are, with those that are not attributes'.
         special: The keys that say something of the record itself.
         secret: Whether values are to be redacted.
+        names_bytes: What the names take.
     """
 
-    __slots__ = ("_secrets", "count", "keys", "names", "pick", "secret", "special")
+    __slots__ = (
+        "_secrets", "count", "keys", "names", "names_bytes", "pick", "secret", "special",
+    )  # fmt: skip
 
     def __init__(self, keys: tuple[str, ...], names: AttributeNames) -> None:
         self.keys: tuple[str, ...] = tuple(
             [key for key in keys if key not in _NOT_ATTRIBUTES]
         )
         self.count: int = len(keys)
-        self.names: tuple[str, ...] = _distinct([names[key][0] for key in self.keys])
+        self.names: tuple[str, ...] = _distinct(
+            [names.unmistaken(k) for k in self.keys]
+        )
+        self.names_bytes: int = len("".join(self.names).encode())
         self.pick: _Pick = _picker(self.keys, keys)
         self.special: tuple[str, ...] = tuple([key for key in keys if key in _SPECIAL])
         self._secrets = [names[key][1] for key in self.keys]
@@ -100,15 +107,11 @@ def _picker(attributes: tuple[str, ...], keys: tuple[str, ...]) -> _Pick:
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
-    """Number what two keys became alike: a key must not come twice."""
+    """Number what two keys become alike: Loki would keep one of them."""
     seen: set[str] = set()
     for index, name in enumerate(names):
-        distinct, number = name, 1
-        while distinct in seen:
-            number += 1
-            distinct = f"{name}_{number}"
-        seen.add(distinct)
-        names[index] = distinct
+        names[index] = numbered = distinct(name, seen)
+        seen.add(normal(numbered))
     return tuple(names)
 
 
@@ -119,6 +122,7 @@ class Shapes(dict["tuple[str, ...]", Shape]):
     make them up, the table starts anew.
 
     Args:
+        names: What the keys become.
         ignored: Keys that are no attributes.
 
     Attributes:
@@ -128,10 +132,12 @@ class Shapes(dict["tuple[str, ...]", Shape]):
             standard fields of some records of a line and not of all.
     """
 
-    def __init__(self, ignored: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, names: AttributeNames, ignored: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__()
         self._ignored = ignored
-        self._names = AttributeNames()
+        self._names = names
         self.guesses: dict[object, tuple[int, Shape]] = {}
 
     def of(self, fields: Mapping[str, Any]) -> Shape:
@@ -148,6 +154,6 @@ class Shapes(dict["tuple[str, ...]", Shape]):
         if len(self) >= _SHAPES_REMEMBERED:
             self.clear()
         shape = Shape(tuple([k for k in keys if k not in self._ignored]), self._names)
-        if sum(map(len, shape.names)) <= _NAMES_CHARACTERS:  # else it is not worth it
+        if shape.names_bytes <= _NAMES_BYTES:  # else it is not worth it
             self[keys] = shape
         return shape

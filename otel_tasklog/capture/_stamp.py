@@ -20,6 +20,7 @@ from opentelemetry.trace import (
 )
 
 from otel_tasklog.capture._exceptions import RenderedException
+from otel_tasklog.capture._names import CREATED
 from otel_tasklog.capture._tasks import Scope, TaskCell
 
 if TYPE_CHECKING:
@@ -92,7 +93,9 @@ def unstamped(captured: Captured) -> Captured:
         context = set_span_in_context(NonRecordingSpan(found), Context())
     if stamp.exception is not None:
         error = RenderedException(*stamp.exception)
-    if stamp.timestamp_ns is not None:
+    if (
+        stamp.timestamp_ns is not None and CREATED not in shape.keys
+    ):  # else not believed
         timestamp_ns = stamp.timestamp_ns
     # A QueueHandler appends the traceback. What a formatter made of it stays.
     if stamp.message is not None and str(message).startswith(f"{stamp.message}\n"):

@@ -27,9 +27,13 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from otel_tasklog.capture._plain import text_of
+from otel_tasklog.capture._sizes import length
+
 if TYPE_CHECKING:
     from asyncio import Task
-    from collections.abc import Mapping
+
+    from otel_tasklog.capture._values import Value
 
 __all__ = [
     "Scope",
@@ -68,15 +72,16 @@ class Scope:
         attributes: What each record of the scope carries.
         outer: The scope around it.
         owner: What was entered; it restores *outer* when it is left.
+        size_bytes: What the attributes take, estimated.
     """
 
-    __slots__ = ("attributes", "outer", "owner", "parent_id", "task_id")
+    __slots__ = ("attributes", "outer", "owner", "parent_id", "size_bytes", "task_id")
 
     def __init__(
         self,
         task_id: str | None,
         parent_id: str | None,
-        attributes: Mapping[str, object],
+        attributes: dict[str, Value],
         *,
         outer: Scope | None,
         owner: object,
@@ -84,6 +89,7 @@ class Scope:
         self.task_id: Final = task_id
         self.parent_id: Final = parent_id
         self.attributes: Final = attributes
+        self.size_bytes: Final = length(attributes) if attributes else 0
         self.outer: Final = outer
         self.owner: Final = owner
 
@@ -149,4 +155,4 @@ def new_task_id(prefix: str = "task") -> str:
 
 def as_task_id(value: object) -> str | None:
     """Return *value* as a job id: its text, or None for None and the empty text."""
-    return None if value is None else (str(value) or None)
+    return None if value is None else (text_of(value) or None)

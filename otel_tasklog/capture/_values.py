@@ -1,30 +1,34 @@
-"""Values: copied in the call, cleaned on the worker.
+"""Values: copied in the log call, as they are then.
 
-`snapshot` runs in the log call on what could change after it. Everything else
-here runs where a record is resolved, decides once per attribute key, and never
-raises, whatever a value does.
+What can change, and what is of no plain type, becomes what can be kept and sent:
+atoms, tuples of copies, dicts of copies with text keys. What a value comes to is
+`plain`'s to say; here it is copied, within limits, whatever it does.
 """
 
 from __future__ import annotations
 
-import datetime
-import enum
-import re
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from itertools import islice
-from typing import Final, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+from otel_tasklog.capture._plain import (
+    ATOMS,
+    VALUE_CHARACTERS,
+    Items,
+    Pairs,
+    cut,
+    describe,
+    plain,
+    shown,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "ATOMS",
     "BODY_CHARACTERS",
-    "REDACTED",
-    "STACKTRACE_CHARACTERS",
     "VALUE_CHARACTERS",
-    "AttributeNames",
     "Value",
-    "clean_text",
-    "clean_value",
     "cut",
     "describe",
     "shown",
@@ -35,188 +39,195 @@ Value: TypeAlias = (
     "str | int | float | bytes | tuple[Value, ...] | dict[str, Value] | None"
 )
 
-ATOMS: Final = frozenset({str, int, float, bool, type(None), bytes})
-"""Types whose values cannot change and hold nothing else alive."""
-
 BODY_CHARACTERS: Final = 204_800
 """A longer text is cut. A default Loki refuses lines over 256 KiB."""
-
-STACKTRACE_CHARACTERS: Final = 32_768
-"""A longer stack trace loses its middle."""
-
-VALUE_CHARACTERS: Final = 16_384
-"""A longer attribute is cut. A default Loki refuses 64 KiB of them in all."""
 
 NAME_CHARACTERS: Final = 256
 """A longer key is cut."""
 
-_MARK_CHARACTERS: Final = 40
-
-REDACTED: Final = "[redacted]"
-MAX_DEPTH: Final = 32
 MAX_ITEMS: Final = 1_000
+"""In one container."""
+
 MAX_TOTAL_ITEMS: Final = 10_000
-"""Containers in one value, at all depths: shared ones count each time."""
+"""In one value, at all depths: what is shared counts each time."""
 
-# Words by which a key says that its value is nobody's to read. "tokens" and
-# "token_count" are how language-model clients name a number, so they stay.
-_SECRET: Final = re.compile(
-    r"passw(or)?d|passphrase|passwd|(^|[^a-z])pwd|secret|authori[sz]ation|cookie|credential"
-    r"|(api|access|private|signing|encryption)[-_. ]?key"
-    r"|token(?!s|i[sz]|[-_. ]?(count|type|limit))"
-    r"|session[-_. ]?(id|key)|^session$",
-    re.IGNORECASE,
-)
-# Loki takes the level from the first of these that a record carries, and its
-# own names lose against an attribute that normalises to the same.
-_TAKEN: Final = frozenset(
-    {
-        "level", "lvl", "log_level", "severity", "severity_number", "severity_text",
-        "detected_level", "trace_id", "span_id", "flags", "observed_timestamp",
-        "scope_name", "scope_version", "service_name",
-        "task_id", "task_parent_id", "asyncio_task_id", "asyncio_task_name",
-        "asyncio_task_parent_id", "exception_type", "exception_message",
-        "exception_stacktrace", "code_file_path", "code_function_name",
-        "code_line_number", "code_stacktrace", "thread_id", "thread_name",
-        "process_pid",
-    }
-)  # fmt: skip
-_NAMES_REMEMBERED: Final = 4_096
+MAX_TOTAL_CHARACTERS: Final = 262_144
+"""Of the texts in one value that are longer than `SHORT_CHARACTERS`."""
 
+SHORT_CHARACTERS: Final = 256
+"""So much of a text there always is."""
 
-def describe(value: object, error: BaseException) -> str:
-    """Return the marker that stands for a value that could not be read."""
-    return f"<{type(value).__qualname__}: {type(error).__qualname__} while reading>"
-
-
-def shown(value: object) -> str:
-    """Return the ``repr`` of a value, or the marker that it has none."""
-    try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001 - a huge int has none
-        return describe(value, error)
-
-
-def cut(text: str, characters: int) -> str:
-    """Return *text*, cut to *characters* with a mark that says how much is gone."""
-    if len(text) <= characters + _MARK_CHARACTERS:  # also what was cut before
-        return text
-    return f"{text[:characters]}… [{len(text) - characters} characters cut]"
+# Receivers refuse more than 100 messages inside each other. A record is the fourth,
+# an attribute's value the sixth. What is in a sequence is two further in, and what is
+# in a mapping three.
+_LEVELS: Final = 90
+_ITEMS_LEVELS: Final = 2
+_PAIRS_LEVELS: Final = 3
+_NUMBERS: Final = frozenset({int, float, bool, type(None)})
+_Item = TypeVar("_Item")
+_Outer: TypeAlias = "tuple[int, ...]"
 
 
 def snapshot(value: object) -> Value:
-    """Return an immutable copy of *value*, as it is now. Never raises.
+    """Return an immutable copy of *value*, as it is now.
 
-    Sequences and sets become tuples, mappings new dicts with text keys; what is
-    neither these nor an atom becomes its text.
+    Never raises, but lets a ``BaseException`` such as ``KeyboardInterrupt`` pass.
+    Takes no lock. Nothing of the application's is in the copy. A text inside another
+    value is cut, and one that is made of an object; one by itself is not.
     """
-    return _snapshot(value, 0, [MAX_TOTAL_ITEMS])
+    if type(value) is str or type(value) is int:
+        return value
+    return _Copying().of(value, _LEVELS, ())
 
 
-def _snapshot(value: object, depth: int, budget: list[int]) -> Value:
-    if type(value) in ATOMS:
-        return value  # type: ignore[return-value]
-    if depth >= MAX_DEPTH:  # also what a cycle comes to
-        return "<nested too deeply>"
-    budget[0] -= 1
-    if budget[0] < 0:
-        return "<too many items>"
+class _Copying:
+    """One value while it is copied, and what is left of its limits."""
+
+    __slots__ = ("_characters", "_items_left")
+
+    def __init__(self) -> None:
+        self._characters = MAX_TOTAL_CHARACTERS
+        self._items_left = MAX_TOTAL_ITEMS
+
+    def of(self, value: object, levels: int, outer: _Outer) -> Value:
+        """Return the copy of a value, or the marker of what it raised.
+
+        Args:
+            value: The value.
+            levels: How many messages inside each other the wire still takes.
+            outer: The containers around it, by their ids.
+        """
+        try:
+            known: Any = value
+            kind = type(value)
+            if kind is dict:
+                return self._pairs(value, known.items(), levels, outer)
+            if kind is list or kind is tuple:
+                return self._items(value, known, levels, outer, ordered=True)
+            form = plain(value)
+            if isinstance(form, Pairs):
+                return self._pairs(value, form.pairs, levels, outer)
+            if isinstance(form, Items):
+                items, ordered = form
+                return self._items(value, items, levels, outer, ordered=ordered)
+        except Exception as error:  # noqa: BLE001 - a record never fails
+            return describe(value, error)
+        return form
+
+    def _items(
+        self,
+        value: object,
+        items: Iterable[Any],
+        levels: int,
+        outer: _Outer,
+        *,
+        ordered: bool,
+    ) -> Value:
+        levels -= _ITEMS_LEVELS
+        if levels < 0 or self._items_left <= 0 or id(value) in outer:
+            return self._barred(value, levels, outer)
+        taken, more = self._take(items)
+        outer = (*outer, id(value))
+        copies: list[Value] = []
+        for item in taken:
+            kind = type(item)  # pyright: ignore[reportUnknownVariableType]
+            if kind in _NUMBERS or (kind is str and len(item) <= SHORT_CHARACTERS):
+                copies.append(item)
+            else:
+                copies.append(self._inner(item, levels, outer))
+        if not ordered:
+            copies.sort(key=_order)
+        if more:
+            copies.append(f"… [{_excess(value, len(taken))} items cut]")
+        return tuple(copies)
+
+    def _pairs(
+        self,
+        value: object,
+        pairs: Iterable[tuple[Any, Any]],
+        levels: int,
+        outer: _Outer,
+    ) -> Value:
+        levels -= _PAIRS_LEVELS
+        if levels < 0 or self._items_left <= 0 or id(value) in outer:
+            return self._barred(value, levels, outer)
+        taken, more = self._take(pairs)
+        outer = (*outer, id(value))
+        copies: dict[str, Value] = {}
+        for key, item in taken:
+            name = key if type(key) is str else self._name(key, levels, outer)
+            if len(name) > NAME_CHARACTERS or name in copies:
+                name = _free(cut(name, NAME_CHARACTERS), copies)
+            kind = type(item)  # pyright: ignore[reportUnknownVariableType]
+            if kind in _NUMBERS or (kind is str and len(item) <= SHORT_CHARACTERS):
+                copies[name] = item
+            else:
+                copies[name] = self._inner(item, levels, outer)
+        if more:
+            copies[_free("… items cut", copies)] = _excess(value, len(taken))
+        return copies
+
+    def _take(self, items: Iterable[_Item]) -> tuple[list[_Item], bool]:
+        """Return the first items, as many as may be, and whether there are more.
+
+        Of a built-in container they are read in one step of the interpreter: no other
+        thread changes it meanwhile.
+        """
+        limit = min(MAX_ITEMS, self._items_left)
+        taken = [*islice(items, limit + 1)]
+        more = len(taken) > limit
+        if more:
+            taken.pop()
+        self._items_left -= len(taken)
+        return taken, more
+
+    def _inner(self, value: object, levels: int, outer: _Outer) -> Value:
+        """Return the copy of what is in a container; a text or bytes cut."""
+        copy = self.of(value, levels, outer)
+        if type(copy) is str or type(copy) is bytes:
+            most = max(min(VALUE_CHARACTERS, self._characters), SHORT_CHARACTERS)
+            copy = cut(copy, most) if type(copy) is str else copy[:most]
+            self._characters -= len(copy)
+        return copy
+
+    def _name(self, key: object, levels: int, outer: _Outer) -> str:
+        """Return the text of a key that is none."""
+        copy = self.of(key, levels, outer)
+        if type(copy) is bytes:
+            return copy.decode("utf-8", "backslashreplace")
+        return copy if type(copy) is str else shown(copy)
+
+    def _barred(self, value: object, levels: int, outer: _Outer) -> str:
+        """Return the marker that stands for a container that is not entered."""
+        if id(value) in outer:
+            return "<cycle>"
+        return "<nested too deeply>" if levels < 0 else "<too many items>"
+
+
+def _free(name: str, copies: dict[str, Value]) -> str:
+    """Return *name*, numbered if it is there."""
+    free, number = name, 1
+    while free in copies:
+        number += 1 if number < 10 else len(copies)  # a thousand may be alike
+        free = f"{name}_{number}"
+    return free
+
+
+def _excess(value: object, count: int) -> int | str:
+    """Return how many more items there are; ``"more"`` if nobody knows."""
+    sized: Any = value
     try:
-        return _copy(value, depth + 1, budget)
-    except Exception as error:  # noqa: BLE001 - a record never fails
-        return describe(value, error)
+        excess = len(sized) - count
+    except Exception:  # noqa: BLE001 - it has no length, or says so
+        return "more"
+    return excess if excess > 0 else "more"
 
 
-def _copy(value: object, depth: int, budget: list[int]) -> Value:
-    # A class pattern says nothing of the items, so the annotations do.
-    match value:
-        case enum.Enum():
-            return value.name
-        case bool() | int() | float():  # subclasses; their own __str__ is not asked
-            return float(value) if isinstance(value, float) else int(value)
-        case str():
-            return str.__str__(value)
-        case bytes() | bytearray() | memoryview():
-            data: bytes | bytearray | memoryview[int] = value  # pyright: ignore[reportUnknownVariableType]
-            return bytes(data)
-        case datetime.datetime() | datetime.date() | datetime.time():
-            return value.isoformat()
-        case Mapping():
-            pairs: Mapping[object, object] = value  # pyright: ignore[reportUnknownVariableType]
-            return {
-                cut(key if type(key) is str else str(key), NAME_CHARACTERS): _snapshot(
-                    item, depth, budget
-                )
-                for key, item in islice(pairs.items(), MAX_ITEMS)
-            }
-        case AbstractSet():
-            members: AbstractSet[object] = value  # pyright: ignore[reportUnknownVariableType]
-            return tuple(
-                _snapshot(i, depth, budget)
-                for i in sorted(members, key=repr)[:MAX_ITEMS]
-            )
-        case Sequence():
-            items: Sequence[object] = value  # pyright: ignore[reportUnknownVariableType]
-            return tuple(
-                _snapshot(item, depth, budget) for item in islice(items, MAX_ITEMS)
-            )
-        case _:
-            return cut(str(value), VALUE_CHARACTERS)
-
-
-def clean_text(text: str) -> str:
-    """Return *text* as valid Unicode; of a lone surrogate its number is shown."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "backslashreplace").decode()
-    return text
-
-
-class AttributeNames(dict[str, "tuple[str, bool]"]):
-    """For each key that was ever logged: its name on the wire, and if it is secret.
-
-    Decided once per key. Reading from several threads is safe: at worst two of
-    them decide the same. Keys are often few; should an application make them up,
-    the table starts anew.
-    """
-
-    def __missing__(self, key: str) -> tuple[str, bool]:
-        """Decide for a key that is seen for the first time."""
-        if len(self) >= _NAMES_REMEMBERED:
-            self.clear()
-        text = cut(key if type(key) is str else shown(key), NAME_CHARACTERS)
-        name = clean_text(text)
-        normal = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
-        if not normal:  # Loki refuses the whole request for one such key
-            name = f"attribute.{name.encode('ascii', 'backslashreplace').decode()}"
-            name = name.replace("\\", "").rstrip("_.") or "attribute"
-        elif normal.lower() in _TAKEN:
-            name = f"extra.{name}"
-        decided = name, _SECRET.search(text) is not None
-        self[key] = decided
-        return decided
-
-
-@overload
-def clean_value(value: dict[str, Value], names: AttributeNames) -> dict[str, Value]: ...
-@overload
-def clean_value(value: Value, names: AttributeNames) -> Value: ...
-def clean_value(value: Value, names: AttributeNames) -> Value:
-    """Return a snapshot with its texts valid and cut, and its secrets redacted."""
-    if type(value) is str:
-        return clean_text(cut(value, VALUE_CHARACTERS))
-    if type(value) is bytes:
-        return value[:VALUE_CHARACTERS]
-    if type(value) is tuple:
-        return tuple(clean_value(item, names) for item in value)
-    if type(value) is int and value.bit_length() > 13_000:  # has no decimal text
-        return hex(value)[:4_096]
-    if type(value) is dict:
-        return {
-            clean_text(key): REDACTED if names[key][1] else clean_value(item, names)
-            for key, item in value.items()
-        }
-    return value
+def _order(copy: Value) -> tuple[str, Any]:
+    """Return by what a set is sorted: numbers, texts, and all else by its ``repr``."""
+    kind = type(copy)
+    if kind is str or kind is bytes:
+        return kind.__name__, copy
+    if kind is int or kind is bool or (kind is float and copy == copy):  # noqa: PLR0124 - not NaN
+        return "", copy
+    return "~", shown(copy)

@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console  # noqa: TID253 - see _commands
 from rich.markup import escape  # noqa: TID253
 from rich.table import Table  # noqa: TID253
+from rich.text import Text  # noqa: TID253
 
 import otel_tasklog
 from otel_tasklog._text import visible
+from otel_tasklog.cli._lines import print_record
 from otel_tasklog.cli._shop import Shop
 
 if TYPE_CHECKING:
@@ -177,11 +179,11 @@ class Demo:
 
     def _record(self, record: otel_tasklog.TaskRecord) -> None:
         trace = record.trace_id[:8] if record.trace_id else "-"
-        self._console.print(
-            f"  {record.time:%H:%M:%S} {record.severity_text:<7} "
-            f"{visible(record.task_id)} trace={trace} {visible(record.message)}",
-            markup=False,
+        line = (
+            f"  {record.time:%H:%M:%S} {visible(record.severity_text):<7} "
+            f"{visible(record.task_id)} trace={trace} {visible(record.message)}"
         )
+        print_record(self._console, Text(line))
 
     def _table(self, tasklog: TaskLog, received: Counter[str] | None) -> None:
         captured = Counter(
@@ -193,7 +195,7 @@ class Demo:
         if received is not None:
             table.add_column("received", justify="right")
         for task_id in [*captured][::-1][:_SHOWN_TASKS]:
-            row = [visible(task_id), str(captured[task_id])]
+            row = [escape(visible(task_id)), str(captured[task_id])]
             table.add_row(*row, *_cell(received, task_id))
         rest = [*captured][::-1][_SHOWN_TASKS:]
         if rest:

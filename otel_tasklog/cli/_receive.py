@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console  # noqa: TID253 - see _commands
 from rich.text import Text  # noqa: TID253
 
-from otel_tasklog._text import visible
+from otel_tasklog._text import printable_json, visible
+from otel_tasklog.cli._lines import print_continued, print_record
 from otel_tasklog.delivery._decode import plain
 from otel_tasklog.viewer import Receiver
 
@@ -51,7 +52,7 @@ def receive(*, host: str, port: int, as_json: bool) -> None:
 
 
 def _print_json(records: list[DecodedRecord]) -> None:
-    lines = (json.dumps(record.to_dict()) for record in records)
+    lines = (printable_json(json.dumps(record.to_dict())) for record in records)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
 
@@ -59,12 +60,10 @@ def _print_json(records: list[DecodedRecord]) -> None:
 def _printer(console: Console) -> Callable[[list[DecodedRecord]], None]:
     def show(records: list[DecodedRecord]) -> None:
         for decoded in records:
-            console.print(_line(decoded), soft_wrap=True)
+            print_record(console, _line(decoded))
             stacktrace = decoded.attributes.get("exception.stacktrace")
             if stacktrace:
-                lines = str(stacktrace).rstrip().split("\n")
-                trace = "\n".join(f"    | {visible(line)}" for line in lines)
-                console.print(Text(trace, "dim"), soft_wrap=True)
+                print_continued(console, str(stacktrace).rstrip())
 
     return show
 
@@ -73,7 +72,8 @@ def _line(decoded: DecodedRecord) -> Text:
     record = decoded.record
     seconds, nanoseconds = divmod(record.time_unix_nano, 1_000_000_000)
     clock = datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%H:%M:%S")
-    style = next(s for number, s in _STYLES if record.severity_number >= number)
+    number = record.severity_number  # below 0, too, if somebody sends it
+    style = next((style for least, style in _STYLES if number >= least), "dim")
     task_id = decoded.attributes.get("task_id")
     line = Text(f"{clock}.{nanoseconds // 1_000_000:03} ", "dim")
     line.append(f"{visible(record.severity_text):<8} ", style)

@@ -111,6 +111,10 @@ class Intake:
         if size > self._ease_bytes or len(waiting) > self._ease_records:
             self._relieve()
 
+    def wake(self) -> None:
+        """Have the worker take what waits, and deliver. Returns at once."""
+        self.inbox.put(Wake.MANY)
+
     def leave_room(self, records: int, size_bytes: int) -> None:
         """Take no more than fits beside what the outbox holds. From the worker."""
         self._room_records = max(self.max_records - records, 1)

@@ -199,7 +199,7 @@ def _end(rest: tuple[Any, ...], span: tuple[Any, ...] | None, time_ns: int) -> b
 
 def _rest(part: tuple[Any, ...]) -> bytes:
     rest = Rest._make(part)
-    return key_values(
+    texts = key_values(
         b"\x32",
         {
             exception.EXCEPTION_TYPE: rest.exception_type,
@@ -208,3 +208,5 @@ def _rest(part: tuple[Any, ...]) -> bytes:
             code.CODE_STACKTRACE: rest.stack_info,
         },
     )
+    dropped = rest.dropped_attributes
+    return texts + b"\x38" + varint(dropped) if dropped else texts

@@ -16,8 +16,10 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from otel_tasklog._text import visible
 from otel_tasklog.capture._record import SEQUENCE, Sealed
 from otel_tasklog.delivery._backoff import Backoff
 from otel_tasklog.delivery._batch import Batch, joined
@@ -279,6 +281,8 @@ class Outbox:
         batch, self.in_flight = self.in_flight, None
         if batch is None:  # given up meanwhile
             return
+        # From here on it is shown, and its words are a receiver's or an exporter's.
+        outcome = replace(outcome, message=visible(outcome.message))
         match outcome:
             case Accepted():
                 refused = min(outcome.rejected, batch.records)

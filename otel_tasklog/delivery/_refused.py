@@ -21,6 +21,8 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from otel_tasklog._text import printable_json
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -102,7 +104,9 @@ class RefusedBatch:
             "message": self.message,
             "recordCount": self.record_count,
         }
-        text = json.dumps({"refused": refused, **request}, ensure_ascii=False)
+        text = printable_json(
+            json.dumps({"refused": refused, **request}, ensure_ascii=False)
+        )
         return f"{text}\n".encode()
 
 

@@ -6,10 +6,9 @@ On message objects, not by hand as in ``_encode.py``: it is rare.
 from __future__ import annotations
 
 import itertools
-import re
 from typing import TYPE_CHECKING, Final
 
-from otel_tasklog.capture._values import cut as cut_text
+from otel_tasklog.capture._plain import MARK_CHARACTERS, whole_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +26,6 @@ CUT_ATTRIBUTE: Final = "otel_tasklog.cut"
 
 SHORTEST_BYTES: Final = 256
 """What is no longer than this is not cut."""
-
-_MARK: Final = re.compile(r"… \[(\d{1,15}) characters cut\]\Z")
 
 
 def split(body: bytes) -> list[tuple[bytes, int]]:
@@ -144,15 +141,11 @@ def _shorten(value: AnyValue, longest: int) -> None:
         value.bytes_value = value.bytes_value[:longest]
         return
     text = value.string_value
-    before = _MARK.search(text)
-    whole, gone = (text[: before.start()], int(before[1])) if before else (text, 0)
     # A character that the limit parts goes whole.
-    characters = len(text.encode()[:longest].decode(errors="ignore"))
-    shorter = cut_text(whole, characters)
-    if shorter is not whole:
-        value.string_value = _MARK.sub(
-            lambda mark: f"… [{int(mark[1]) + gone} characters cut]", shorter
-        )
+    kept = text.encode()[:longest].decode(errors="ignore")
+    if len(text) > len(kept) + MARK_CHARACTERS:  # else it would not be shorter
+        gone = whole_length(text) - len(kept)
+        value.string_value = f"{kept}… [{gone} characters cut]"
 
 
 def _count(record: LogRecord, gone: int) -> None:

@@ -55,6 +55,8 @@ class Stats:
         kept: Records in the ring, including those not yet finished.
         kept_bytes: What the finished ones take, estimated.
         evicted: Records that the ring's bounds cost.
+        dropped_attributes: How many attributes of finished records there was no room
+            for, by the limits.
         last_error: What the receiver last said instead of taking a batch, or None.
     """
 
@@ -76,4 +78,5 @@ class Stats:
     kept: int
     kept_bytes: int
     evicted: int
+    dropped_attributes: int
     last_error: str | None

@@ -10,6 +10,7 @@ See https://opentelemetry.io/docs/specs/otlp/#otlphttp
 from __future__ import annotations
 
 import http.server
+import sys
 import threading
 import zlib
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -91,6 +92,11 @@ class _Server(http.server.ThreadingHTTPServer):
         self.on_records = on_records
         self.handing_over = threading.Lock()
         super().__init__(address, handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a client that left in the middle; it will come again."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from otel_tasklog.capture._exceptions import capture_exception, render_exception
+from otel_tasklog.capture._exceptions import capture_exception
+from otel_tasklog.capture._traces import render_exception
 
 if TYPE_CHECKING:
     from collections.abc import Callable

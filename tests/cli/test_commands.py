@@ -167,7 +167,7 @@ def test_receive_prints_a_line_a_record_and_nothing_can_fake_one() -> None:
     assert "INFO     job\\x1b[31m root: one\\nERROR fake\\x1b]0;title\\x07" in lines[0]
     assert "k=[1]" in lines[0]
     assert "ERROR " in lines[1]
-    assert all(line.startswith("    | ") for line in lines[2:])
+    assert all(line.startswith("  | ") for line in lines[2:])
     assert "\x1b" not in output
 
 

@@ -6,6 +6,7 @@ Over OTLP/HTTP and OTLP/gRPC, on real sockets.
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from pathlib import Path
@@ -375,8 +376,40 @@ def test_the_global_meter_provider_is_taken_if_that_is_asked_for(
     assert program.tasklog.config.meter_provider is expected
 
 
+@pytest.mark.parametrize(
+    "prefix", ["OTEL_LOGRECORD_ATTRIBUTE", "OTEL_ATTRIBUTE"], ids=str
+)
+def test_a_record_has_at_most_so_many_attributes_and_they_are_so_long(
+    peer: Peer, start: Start, prefix: str
+) -> None:
+    program = start(
+        where(peer)
+        | {f"{prefix}_COUNT_LIMIT": "2", f"{prefix}_VALUE_LENGTH_LIMIT": "3"}
+    )
+    given = {"text": "abcdef", "data": b"abcdef", "more": 1, "most": 2}
+    program.log.info("message", extra=given)
+    assert program.tasklog.flush()
+    (record,) = peer.requests[0].records
+    values = {each.key: each.value for each in record.attributes}
+    assert values["text"].string_value == "abc"
+    assert values["data"].bytes_value == b"abc"
+    assert not {"more", "most"} & values.keys()
+    assert program.tasklog.stats().dropped_attributes == 2
+
+
+def test_the_limits_of_records_win_over_those_of_all_signals() -> None:
+    names = "ATTRIBUTE_COUNT_LIMIT", "ATTRIBUTE_VALUE_LENGTH_LIMIT"
+    general = {f"OTEL_{name}": "7" for name in names}
+    config = Config.from_env(
+        general | {f"OTEL_LOGRECORD_{name}": "9" for name in names}
+    )
+    assert config.attribute_count_limit == config.attribute_value_length_limit == 9
+
+
 def test_every_variable_has_a_test() -> None:
     text = Path(__file__).read_text("utf-8")
     for variable in VARIABLES:
         for name in variable.names:
-            assert name.removeprefix(OTLP).removeprefix("LOGS_") in text, name
+            said = name.removeprefix(OTLP).removeprefix("LOGS_")
+            said = re.sub("^OTEL_(LOGRECORD_)?ATTRIBUTE", "", said)
+            assert said in text, name

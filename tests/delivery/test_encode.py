@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
@@ -21,8 +22,8 @@ from opentelemetry.trace import (
 )
 from otlp_records import RecordMaker
 
+from otel_tasklog.capture._levels import severity_number
 from otel_tasklog.capture._record import NO_REST, Sealed
-from otel_tasklog.capture._resolve import severity_number
 from otel_tasklog.delivery._decode import decode_request
 from otel_tasklog.delivery._encode import Encoder
 
@@ -111,6 +112,11 @@ def official(
                 trace_id, span_id, is_remote=False, trace_flags=TraceFlags(flags)
             )
             context = set_span_in_context(NonRecordingSpan(span))
+        *_, dropped = rest = each.get("rest", NO_REST)
+        attributes = BoundedAttributes(
+            attributes={**each["attributes"], **_named(each)}, immutable=False,
+        )  # fmt: skip
+        attributes.dropped = dropped or 0
         record = LogRecord(
             timestamp=each["timestamp"],
             observed_timestamp=each["timestamp"],
@@ -118,8 +124,8 @@ def official(
             severity_text=each["text"],
             severity_number=SeverityNumber(each["severity"]),
             body=each["body"],
-            attributes={**each["attributes"], **_named(each)},
-            event_name=each.get("rest", NO_REST)[0],
+            attributes=attributes,
+            event_name=rest[0],
         )
         scope = InstrumentationScope(each["scope"])
         readable.append(ReadableLogRecord(record, shared, scope))
@@ -138,13 +144,13 @@ NAMES: Final = {
     ),
     "rest": (
         "", "exception.type", "exception.message", "exception.stacktrace",
-        "code.stacktrace",
+        "code.stacktrace", "",
     ),
 }  # fmt: skip
 """What the parts of a record are called on the wire, in the order of its fields."""
 WRITTEN: Final = (
     *NAMES["who"], "code.file.path", "code.function.name", "code.line.number",
-    "thread.id", "thread.name", "process.pid", *NAMES["rest"][1:],
+    "thread.id", "thread.name", "process.pid", *NAMES["rest"][1:-1],
 )  # fmt: skip
 """The same in the order in which they are written."""
 

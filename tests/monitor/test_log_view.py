@@ -41,7 +41,7 @@ def record(
 ) -> TaskRecord:
     origin = ("shop", 30, 13, "WARNING", "a.py", 1, "f", 1, "MainThread", 1)
     at_ns = int(NOON.timestamp() * 1e9 + seconds * 1e9)
-    rest = (None, None, None, stacktrace, None)
+    rest = (None, None, None, stacktrace, None, None)
     who = (task_id, None, number, name, None)
     return TaskRecord((1, at_ns, origin, who, None, message, None, (), (), rest))
 

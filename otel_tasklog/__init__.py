@@ -26,6 +26,7 @@ from otel_tasklog._errors import (
     MissingExtraError,
     MonitorError,
     NotInstalledError,
+    QueryError,
     TaskLogError,
 )
 from otel_tasklog._install import current, install
@@ -40,7 +41,9 @@ from otel_tasklog.capture._tasks import current_task_id, new_task_id
 from otel_tasklog.delivery._refused import RefusedBatch
 from otel_tasklog.store._follow import Follower
 from otel_tasklog.store._query import Query
+from otel_tasklog.store._search import Found
 from otel_tasklog.store._storage import Stats
+from otel_tasklog.store._summaries import Bucket, Counts, TaskSummary
 
 __version__ = VERSION
 
@@ -48,15 +51,19 @@ __all__ = [
     "SECRET_KEYS",
     "SECRET_PATTERNS",
     "AlreadyInstalledError",
+    "Bucket",
     "ClosedError",
     "Config",
     "ConfigError",
+    "Counts",
     "Follower",
     "FollowerError",
+    "Found",
     "MissingExtraError",
     "MonitorError",
     "NotInstalledError",
     "Query",
+    "QueryError",
     "RefusedBatch",
     "Stats",
     "TaskLog",
@@ -65,6 +72,7 @@ __all__ = [
     "TaskLogHandler",
     "TaskLogProcessor",
     "TaskRecord",
+    "TaskSummary",
     "bind",
     "current",
     "current_task_id",

@@ -52,7 +52,8 @@ def account(
         outbox.overflow.count_losses(dropped, dropped_bytes)
     # Adding leaves out what is 0.
     dropped += Tally(closed=abandoned, buffer_full=dropped_here)
-    abandoned_bytes = intake.waiting_bytes if abandoned else 0
+    waiting_bytes = max(intake.waiting_bytes, 0)  # Ctrl-C may leave one uncounted
+    abandoned_bytes = waiting_bytes if abandoned else 0
     dropped_bytes += Tally(closed=abandoned_bytes, buffer_full=intake.dropped_bytes)
     kept = ring.kept + waiting
     beyond = max(kept - ring.max_records, 0)
@@ -70,7 +71,7 @@ def account(
         spooled=outbox.spooled if outbox is not None else 0,
         spooled_bytes=outbox.overflow.size_bytes if outbox is not None else 0,
         pending=exportable - abandoned + (outbox.records if outbox is not None else 0),
-        pending_bytes=intake.waiting_bytes - abandoned_bytes + outbox.size_bytes
+        pending_bytes=waiting_bytes - abandoned_bytes + outbox.size_bytes
         if outbox is not None
         else 0,
         in_flight=outbox.sent_records if outbox is not None else 0,

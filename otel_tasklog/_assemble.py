@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from opentelemetry.sdk.resources import Resource
 
 from otel_tasklog._connection import GRPC
-from otel_tasklog._text import printable_json
+from otel_tasklog._text import printable_json, visible
 from otel_tasklog.capture._clean import Cleaner, Limits
 from otel_tasklog.capture._names import AttributeNames, clean_text
 from otel_tasklog.capture._redact import REDACTED, Redactor
@@ -151,7 +151,7 @@ def make_outbox(
             fsync=config.spool_fsync,
             report=report,
         )
-    return Outbox(
+    outbox = Outbox(
         encoder=encoder,
         refused=Refused(directory, report),
         # With a spool, half of the buffer is for what comes before the next turn.
@@ -165,6 +165,8 @@ def make_outbox(
         ),
         delay_seconds=config.schedule_delay_seconds,
     )
+    outbox.shown = lambda words: visible(shared.cleaner.text(words))
+    return outbox
 
 
 def make_sender(config: Config) -> Sender | None:

@@ -92,6 +92,7 @@ class Attachment:
                 lambda: ServerHandler(handler, port, self._at_servers_end),
             ),
             console=config.console,
+            clean=port.clean,
             is_other=self._is_other,
             run=run,
             on_restored=lambda loggers: self.hints.give(self._restored(loggers)),

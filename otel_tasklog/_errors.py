@@ -4,6 +4,7 @@
 
     TaskLogError
     ├── ConfigError           a setting has a value that it cannot have   (also ValueError)
+    │   └── QueryError        the text of a query means nothing
     ├── AlreadyInstalledError install() while another TaskLog is installed
     ├── NotInstalledError     current() before install() or after close()
     ├── ClosedError           *you* closed the TaskLog that you now use
@@ -17,7 +18,9 @@ retried and counted (see ``TaskLog.stats``).
 
 from __future__ import annotations
 
-from otel_tasklog._text import visible
+from typing import Final
+
+from otel_tasklog._text import visible, width_of
 
 __all__ = [
     "AlreadyInstalledError",
@@ -27,8 +30,13 @@ __all__ = [
     "MissingExtraError",
     "MonitorError",
     "NotInstalledError",
+    "QueryError",
     "TaskLogError",
 ]
+
+
+_SHOWN_AROUND: Final = 50
+"""Characters of a query, on each side of the place where it is wrong."""
 
 
 class TaskLogError(Exception):
@@ -52,6 +60,33 @@ class ConfigError(TaskLogError, ValueError):
         self.setting = setting
         self.got = got
         self.expected = expected
+
+
+class QueryError(ConfigError):
+    """The text of a query means nothing.
+
+    Its message has the reason, and below it the text with a mark under the place.
+
+    Args:
+        text: The query.
+        column: Where in the text, in characters from 1 on.
+        reason: What is wrong there, and what to write instead.
+    """
+
+    def __init__(self, text: str, column: int, reason: str) -> None:
+        super().__init__("query", text, reason)
+        self.text = text
+        self.column = column
+        self.reason = reason
+
+    def __str__(self) -> str:
+        at = self.column - 1
+        start = max(at - _SHOWN_AROUND, 0)
+        before = "…" * (start > 0) + visible(self.text[start:at])
+        after = visible(self.text[at : at + _SHOWN_AROUND])
+        after += "…" * (len(self.text) > at + _SHOWN_AROUND)
+        reason = f"{visible(self.reason)} (column {self.column})"
+        return f"{reason}\n  {before}{after}\n  {' ' * width_of(before)}^"
 
 
 class AlreadyInstalledError(TaskLogError):

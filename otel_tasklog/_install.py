@@ -20,9 +20,10 @@ from otel_tasklog._errors import AlreadyInstalledError, NotInstalledError
 from otel_tasklog._hints import QUEUED, Hint, enable_diagnostics
 from otel_tasklog._process import renew_after_fork
 from otel_tasklog._tasklog import TaskLog
-from otel_tasklog.capture._clean import Limits
+from otel_tasklog.capture._clean import Cleaner, Limits
 from otel_tasklog.capture._names import AttributeNames
 from otel_tasklog.capture._port import Port
+from otel_tasklog.capture._redact import Redactor
 from otel_tasklog.capture._stamp import STAMP
 from otel_tasklog.delivery._counter import Counter
 
@@ -58,7 +59,8 @@ class _Early:
     """
 
     def __init__(self) -> None:
-        self.port = Port(AttributeNames(), Limits())
+        names = AttributeNames()
+        self.port = Port(names, Cleaner(names, Redactor(()), Limits()))
         self.renew()
         renew_after_fork(self)
 

@@ -34,6 +34,7 @@ class Placement:
     Args:
         places: Which is to be.
         console: See `Config`.
+        clean: Takes secrets out of what the console prints.
         is_other: Whether a handler feeds another TaskLog, and does not count here.
         run: Has a function called by the worker, soon. It is called under
             ``logging``'s lock, and must not wait.
@@ -46,6 +47,7 @@ class Placement:
         places: Places,
         *,
         console: bool | Literal["auto"],
+        clean: Callable[[str], str],
         is_other: Callable[[TaskLogHandler], bool],
         run: Callable[[Callable[[], None]], None],
         on_restored: Callable[[list[logging.Logger]], None],
@@ -57,9 +59,9 @@ class Placement:
         self._console_always = console is True
         self._console: logging.Handler | None = None
         if console is True:
-            self._console = _Console(sys.stderr)
+            self._console = _Console(sys.stderr, clean)
         elif console:
-            self._console = _LastResort()
+            self._console = _LastResort(clean)
         self._attached = False
         self._watch: logging.Handler | None = None
         self._closings = 0  # of handlers, as a configuration does
@@ -165,7 +167,9 @@ class _Watch(logging.Handler):
 _FORMATTER: Final = logging.Formatter()  # as the last resort's
 
 
-def _harmless(record: logging.LogRecord) -> logging.LogRecord:
+def _harmless(
+    record: logging.LogRecord, clean: Callable[[str], str]
+) -> logging.LogRecord:
     """Return a record with the text that Python prints of another, all in its message.
 
     What was logged cannot steer the terminal, nor look like a second record.
@@ -177,7 +181,7 @@ def _harmless(record: logging.LogRecord) -> logging.LogRecord:
         text = _FORMATTER.format(shown)
     except Exception as error:  # noqa: BLE001 - by what is no exc_info
         text = f"{shown.msg} [{type(error).__name__} while formatting]"
-    shown.msg = marked(text)
+    shown.msg = marked(clean(text))
     shown.exc_info = shown.exc_text = shown.stack_info = None
     return shown
 
@@ -193,12 +197,13 @@ class _Stderr(logging.Handler):
 class _Console(_Stderr, logging.StreamHandler["TextIO"]):
     """Prints warnings and errors as the last resort does, whoever else does."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, clean: Callable[[str], str]) -> None:
         super().__init__(stream)
+        self._clean = clean
         self.setLevel(logging.WARNING)
 
     def format(self, record: logging.LogRecord) -> str:
-        return _harmless(record).getMessage()
+        return _harmless(record, self._clean).getMessage()
 
 
 class _LastResort(_Stderr):
@@ -209,8 +214,9 @@ class _LastResort(_Stderr):
     which the configuration holds while it waits for the lock of each handler.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clean: Callable[[str], str]) -> None:
         super().__init__(logging.WARNING)
+        self._clean = clean
 
     def handle(self, record: logging.LogRecord) -> bool:
         last_resort = logging.lastResort
@@ -220,7 +226,7 @@ class _LastResort(_Stderr):
                 and record.levelno >= last_resort.level
                 and _finds_no_other(record)
             ):
-                last_resort.handle(_harmless(record))
+                last_resort.handle(_harmless(record, self._clean))
         except Exception:  # noqa: BLE001 - whatever a record's name may be
             self.handleError(record)
         return True

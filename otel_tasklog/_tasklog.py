@@ -11,6 +11,7 @@
 
 `TaskLog` joins these stages and owns all state; the stages know nothing of each
 other. `install`, in its own module, makes one and remembers it until it is closed.
+What can be asked of one is in `Reader`.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from typing import TYPE_CHECKING, Final
 from otel_tasklog._account import LeftOut, account
 from otel_tasklog._assemble import make_outbox, make_sender, make_shared
 from otel_tasklog._attach import Attachment
-from otel_tasklog._config import check_names
 from otel_tasklog._errors import ClosedError, ConfigError
 from otel_tasklog._loop import resolver_of, run_in_own_thread, warn_in_loop
 from otel_tasklog._metrics import measured
 from otel_tasklog._process import park_before_fork, renew_after_fork
+from otel_tasklog._reader import Reader
 from otel_tasklog.capture._handler import TaskLogHandler
 from otel_tasklog.capture._port import Port
 from otel_tasklog.capture._record import ORIGIN
@@ -39,17 +40,18 @@ from otel_tasklog.delivery._echo import while_exporting
 from otel_tasklog.delivery._messages import Answer, Errand, Flush
 from otel_tasklog.delivery._threads import Threads
 from otel_tasklog.delivery._worker import Worker
-from otel_tasklog.store._follow import Follower, Followers
+from otel_tasklog.store._follow import Followers
 from otel_tasklog.store._memory import Ring
-from otel_tasklog.store._query import Conditions, Filters, Query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Self, Unpack
+    from collections.abc import Callable, Collection
+    from typing import Self
+
+    from starlette.applications import Starlette
 
     from otel_tasklog._config import Config
     from otel_tasklog._hints import Hints
-    from otel_tasklog.capture._record import Captured, TaskRecord
+    from otel_tasklog.capture._record import Captured
     from otel_tasklog.delivery._outbox import Outbox
     from otel_tasklog.delivery._refused import RefusedBatch
     from otel_tasklog.delivery._senders import Sender
@@ -59,7 +61,7 @@ if TYPE_CHECKING:
 __all__ = ["TaskLog"]
 
 
-class TaskLog:
+class TaskLog(Reader):
     """Captures, keeps, delivers. Made by `install`; safe to use from any thread.
 
     Args:
@@ -69,6 +71,7 @@ class TaskLog:
     """
 
     def __init__(self, config: Config, *, sender: Sender | None = None) -> None:
+        super().__init__()
         self.config = config
         self._given_sender = sender
         self._shared = make_shared(config)
@@ -79,7 +82,7 @@ class TaskLog:
         self.when_closed: Callable[[], None] = lambda: None
         self.handler: Final = TaskLogHandler()
         """Attach it to a logger that does not propagate to one of ``loggers``."""
-        self.port: Port = Port(self._shared.names, self._shared.cleaner.limits)
+        self.port: Port = Port(self._shared.names, self._shared.cleaner)
         self._assemble()
         self.handler.connect(self.port)
         self._attachment = Attachment(
@@ -121,7 +124,8 @@ class TaskLog:
         self._ring = Ring(
             records=config.ring_records,
             size_bytes=config.ring_bytes,
-            unfinished=lambda: self._resolve(self._intake.unfinished()),
+            unfinished=self._intake.unfinished,
+            finish=self._resolve,
         )
         self._sender = measured(self._given_sender or make_sender(config), self)
         reports: deque[tuple[str, str]] = deque()
@@ -168,40 +172,6 @@ class TaskLog:
         fault = self._outbox.add(exportable, now)
         if fault is not None:
             self._worker.report("not encodable", fault)
-
-    def query(self, **filters: Unpack[Filters]) -> list[TaskRecord]:
-        """Return records from the ring, the newest first unless asked otherwise.
-
-        A record is there when its log call returns. No lock is taken: any thread
-        may ask, also from within a log call.
-
-        Args:
-            **filters: The attributes of `Query`, which says what each means.
-
-        Raises:
-            ConfigError: A filter cannot have its value, or there is no such filter.
-        """
-        check_names(filters, Filters.__annotations__)
-        return self._ring.select(Query(**filters))
-
-    def follow(
-        self, *, buffer_records: int = 1_000, backlog_records: int | None = None,
-        **filters: Unpack[Conditions],
-    ) -> Follower:  # fmt: skip
-        """Return what is logged from now on, to be read as it comes.
-
-        Args:
-            buffer_records: How many may wait for a slow reader.
-            backlog_records: How many from the ring come first; None: all ``since``.
-            **filters: As for `query`, but for ``until``, ``limit``, ``newest_first``.
-
-        Raises:
-            ConfigError: As `query`, or a number is too low.
-            ClosedError: You closed this TaskLog.
-        """
-        follower = self._followers.follow(filters, buffer_records, backlog_records)
-        self._intake.wake()  # what waits already was to wait for longer
-        return follower
 
     def clear(self) -> None:
         """Forget what the ring holds. What is to be delivered stays."""
@@ -294,6 +264,7 @@ class TaskLog:
     def renew(self) -> None:
         """Start over in a forked child: nothing of the parent's is sent twice."""
         self._followers.forget()
+        self._loops.forget()
         if self._outbox is not None:
             self._outbox.overflow.forget()
         if not self._closed:
@@ -319,6 +290,33 @@ class TaskLog:
 
         return Monitor(self, port=port, web_port=web_port)
 
+    def asgi(
+        self, *, token: str | None = None, open_to_all: bool = False,
+        allowed_hosts: Collection[str] = (),
+    ) -> Starlette:  # fmt: skip
+        """Return an ASGI application that answers questions about the records.
+
+        Mount it in the application's own, ``app.mount("/tasklog", tasklog.asgi(...))``,
+        or serve it by itself. It reads, and changes nothing.
+
+        Args:
+            token: A secret that each request has to send, as
+                ``Authorization: Bearer TOKEN``.
+            open_to_all: Whether there is none, so that whoever reaches the server
+                can read the records; by a name or address of the loopback alone.
+            allowed_hosts: Names or addresses by which it may be reached, too.
+
+        Raises:
+            MissingExtraError: Starlette is not installed.
+            ConfigError: There is neither *token* nor *open_to_all*, or both, or one
+                has a value that it cannot have.
+        """
+        from otel_tasklog.viewer._api import make_api
+
+        return make_api(
+            self, token=token, open_to_all=open_to_all, allowed_hosts=allowed_hosts
+        )
+
     def start_monitor(self) -> None:
         """Start the monitor of ``monitor=True``, once, in a running loop."""
         if self._monitor is None:
@@ -340,6 +338,7 @@ class TaskLog:
 
     async def __aenter__(self) -> Self:
         """Return itself, with the monitor started if the settings ask for it."""
+        self._loops.notice()
         if self.config.monitor:
             self.start_monitor()
         self._attachment.watch_loop()

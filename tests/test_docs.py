@@ -16,7 +16,15 @@ import click
 import pytest
 
 import otel_tasklog
-from otel_tasklog import Config, Query, Stats, TaskRecord, task
+from otel_tasklog import (
+    Config,
+    Counts,
+    Query,
+    Stats,
+    TaskRecord,
+    TaskSummary,
+    task,
+)
 from otel_tasklog._config import INCLUDABLE
 from otel_tasklog._environ import VARIABLES
 from otel_tasklog.capture._levels import severity_number
@@ -78,6 +86,7 @@ RUNS = {
     ),
     "follow_thread": Run(3, shows=("INFO open", "INFO charging order-1")),
     "live_tasks": Run(3, arguments=("0.2",)),
+    "local_api": Run(2, shows=("order-3 WARNING the bank is slow",)),
     "metrics": Run(
         3,
         shows=(
@@ -137,6 +146,15 @@ RUNS = {
             "shop | charging | {'amount': 12.5}",
             "shop | failed | {}",
             "ConnectionError: the bank hung up",
+        ),
+    ),
+    "summaries": Run(
+        8,
+        shows=(
+            "order-2 3 WARNING False",
+            "packing 1 INFO True",
+            "7 {'WARNING': 1, 'INFO': 6}",
+            "WARNING a large amount: 120.00",
         ),
     ),
     "testing_delivery": Run(0, ("passed",)),
@@ -408,6 +426,12 @@ def test_the_table_of_numbers_is_the_class() -> None:
     assert named(text) == [field.name for field in dataclasses.fields(Stats)]
 
 
+@pytest.mark.parametrize("kind", [TaskSummary, Counts], ids=lambda kind: kind.__name__)
+def test_the_table_of_a_summary_is_the_class(kind: type[TaskSummary | Counts]) -> None:
+    text = section(DOCS / "reference" / "summary.md", f"## {kind.__name__}")
+    assert named(text) == [field.name for field in dataclasses.fields(kind)]
+
+
 def test_the_table_of_errors_is_what_is_exported() -> None:
     public = vars(otel_tasklog)
     errors = {
@@ -417,7 +441,7 @@ def test_the_table_of_errors_is_what_is_exported() -> None:
     }
     text = (DOCS / "reference" / "errors.md").read_text("utf-8")
     assert set(named(text)) == set(errors)
-    tree = re.findall(r"^(?:[├└]── )?(\w+Error)\b", text, re.MULTILINE)
+    tree = re.findall(r"^(?:[│ ]*[├└]── )?(\w+Error)\b", text, re.MULTILINE)
     assert sorted(tree) == sorted(errors)
 
 

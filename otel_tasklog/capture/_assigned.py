@@ -28,8 +28,12 @@ _KEY: Final = re.compile(_BACKWARDS, re.VERBOSE)
 _KEY_CHARACTERS: Final = 160
 _KEYS_REMEMBERED: Final = 4_096
 # These come with their key: ("authorization", "x"), --password x, ["--password", "x"].
+# A list is a pair only if it ends there: it may be one of names.
 _NAMED: Final = r"""
-    \( [bBuU]? (?P<quote>["']) (?P<first> [\w.%$-]++ ) (?P=quote) , [ \t]*+
+    (?: \( | \[ (?= [^,\n]{1,130} , [ \t]*+ [bBuU]?
+      (?: "[^"\\]*+ (?: \\. [^"\\]*+ )*+ " | '[^'\\]*+ (?: \\. [^'\\]*+ )*+ '
+        | [^\[\],"']++ ) \] ) )
+      [bBuU]? (?P<quote>["']) (?P<first> [\w.%$-]++ ) (?P=quote) , [ \t]*+
     | - (?<![\w-]-) (?P<option> -[\w-]++ ) (?: [ \t]++ (?![-\s]) | ["'] , [ \t]*+ )
     """
 _SIGNS: Final = re.compile(f"(?: =++>?+ | :(?!:)=?+ ) [ \\t]*+ | {_NAMED}", re.VERBOSE)
@@ -89,6 +93,9 @@ class Assignments:
             or "('" in text
             or '("' in text
             or "(b" in text
+            or "[['" in text
+            or '[["' in text
+            or "[[b" in text
         ):
             return self._without(text)
         return text
@@ -102,7 +109,7 @@ class Assignments:
             key = self._secret_key(sign)
             if not key:
                 continue
-            start, end, position = _value(text, sign.end(), key)
+            start, end, position = _value(text, sign.end(), key, done)
             if end > max(start, done):
                 if start > done or not parts:
                     parts += text[done:start], REDACTED
@@ -151,10 +158,11 @@ class _KnownKeys(dict[str, str]):
         return decided
 
 
-def _value(text: str, start: int, key: str) -> tuple[int, int, int]:
+def _value(text: str, start: int, key: str, done: int) -> tuple[int, int, int]:
     """Return where the value at *start* begins and ends, and where to look on.
 
-    What is in quotes is looked through again: the first may not have been one.
+    What is in quotes is looked through again: the first may not have been one. What
+    goes on behind the quotes, up to *done*, is not: it ends where that ended.
     """
     if text.startswith(REDACTED, start):
         return start, start, start
@@ -164,7 +172,7 @@ def _value(text: str, start: int, key: str) -> tuple[int, int, int]:
     while True:
         if begins and (opening := _OPENING.match(text, end)):
             inner, outer = _quoted(text, opening)
-            more = _BARE.match(text, outer)
+            more = _BARE.match(text, max(outer, done))
             if end == start and not more:
                 return opening.end(), inner, opening.end()
             return start, more.end() if more else outer, opening.end()

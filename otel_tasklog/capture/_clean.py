@@ -164,7 +164,7 @@ class Cleaner:
         """Return a value as far as there is room for it, or `_NOTHING`."""
         if type(value) is dict:
             return self._fit_mapping(value, f"{normal(path)}_", room)
-        if room.attributes <= 0:
+        if room.attributes <= 0 or room.size_bytes <= 0:
             return _NOTHING
         fitted = self._inner(value) if type(value) is tuple else self._leaf(value)
         size = len(path) + _shown_bytes(fitted)

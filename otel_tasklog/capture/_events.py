@@ -92,7 +92,7 @@ def unwrapped(record: logging.LogRecord, fields: Fields) -> logging.LogRecord:
         record: As it was logged.
         fields: A copy of its fields; of a wrapped one they become those returned.
     """
-    event: object = record.msg
+    event: object = fields.get("msg")
     if "_name" not in fields or not isinstance(event, dict):
         return record
     del fields["_name"]

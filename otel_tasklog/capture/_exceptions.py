@@ -12,12 +12,13 @@ What they say may be anything; what cannot be read is left out or marked.
 
 from __future__ import annotations
 
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
 
 from otel_tasklog.capture._plain import VALUE_CHARACTERS, cut, describe, type_name
 
 if TYPE_CHECKING:
-    from types import CodeType, TracebackType
+    from types import CodeType
 
 __all__ = [
     "CapturedException",
@@ -77,7 +78,7 @@ class RenderedException(NamedTuple):
 
 def _text(value: object, what: str = "exception") -> str:
     try:
-        text = str(value)
+        text = str.__str__(str(value))  # not one of the application's kind
     except Exception:  # noqa: BLE001 - what traceback prints for such a one
         return f"<{what} str() failed>"
     return text if len(text) <= VALUE_CHARACTERS else cut(text, VALUE_CHARACTERS)
@@ -188,7 +189,7 @@ def _capture_tree(
             node.context = unseen(node.error.__context__)
         members = _members(node.error)
         if members is not None:
-            room = max(MAX_CHAIN - len(nodes), 1)
+            room = MAX_CHAIN - len(nodes)
             node.members = tuple(add(member) for member in members[:room])
         reached = (node.cause, node.context, *(node.members or ()))
         queue += [each for each in reached if each is not None]
@@ -212,6 +213,8 @@ def _capture_tree(
 
 def _frames(link: TracebackType | None) -> Frames:
     frames: list[CodeType | int] = []
+    if type(link) is not TracebackType:  # but a mock of one, which has no end
+        link = None
     while link is not None:
         frames.append(link.tb_frame.f_code)
         frames.append(link.tb_lasti)

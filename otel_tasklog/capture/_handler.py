@@ -29,8 +29,7 @@ from asyncio import (
 from math import trunc
 from operator import itemgetter
 from threading import get_ident
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry.context import get_current
 
@@ -43,14 +42,15 @@ from otel_tasklog.capture._resolve import bare
 from otel_tasklog.capture._sizes import LARGE_BYTES, RECORD_BYTES, length
 from otel_tasklog.capture._stamp import Stamp
 from otel_tasklog.capture._tasks import current_scope, number_task
-from otel_tasklog.capture._unusual import copied, formatted, mended, timed
-from otel_tasklog.capture._values import (
-    ATOMS,
-    cut,
-    describe,
-    shown,
-    snapshot,
+from otel_tasklog.capture._unusual import (
+    copied,
+    formatted,
+    mended,
+    second_look,
+    timed,
+    unformatted,
 )
+from otel_tasklog.capture._values import ATOMS, cut, describe, shown, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -258,16 +258,20 @@ class TaskLogHandler(logging.Handler):
         logged: object = event.msg
         if issubclass(type(logged), dict) and not event.args:
             return _text_or_mapping(event.msg), fields
-        return formatted(event), fields
+        return str.__str__(event.getMessage()), fields
 
     def _salvage(
         self, record: logging.LogRecord, error: Exception, port: Port
     ) -> Captured:
         """Capture a record whose fields no LogRecord has, or what can be of it."""
-        try:
-            return self._capture(mended(record), port)
-        except Exception:  # noqa: BLE001 - what the first one said is said below
-            message = f"{formatted(record)} [{describe(record, error)}]"
+        with second_look() as first:
+            text = unformatted(record)
+            if first:
+                with contextlib.suppress(Exception):  # what the first one said counts
+                    event = unwrapped(record, record.__dict__.copy())
+                    return self._capture(mended(event), port)
+                text = formatted(record)
+            message = f"{text} [{describe(record, error)}]"
             message = cut(message, port.limits.body_bytes)
             port.last_ns = now = max(time.time_ns(), port.last_ns + 1)
             return bare(
@@ -283,7 +287,10 @@ class TaskLogHandler(logging.Handler):
         del record  # of which logging would print the arguments
         if logging.raiseExceptions:
             with contextlib.suppress(Exception):  # there may be no stderr
-                text = f"--- Logging error ---\n{traceback.format_exc()}".rstrip()
+                clean = self._port.clean if self._port is not None else str
+                text = clean(
+                    f"--- Logging error ---\n{traceback.format_exc()}"
+                ).rstrip()
                 sys.stderr.write(f"{marked(text)}\n")
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -330,15 +337,12 @@ def _rare(
 def _exception(exc_info: object) -> CapturedException | None:
     if exc_info is True:  # a LogRecord made by hand; Logger resolves it
         exc_info = sys.exc_info()
-    if isinstance(exc_info, BaseException):
-        return capture_exception(exc_info, exc_info.__traceback__)
-    if (
-        isinstance(exc_info, tuple)
-        and len(exc_info) == 3  # pyright: ignore[reportUnknownArgumentType]
-        and isinstance(exc_info[1], BaseException)
-    ):
-        link: object = exc_info[2]  # pyright: ignore[reportUnknownVariableType]
-        if not isinstance(link, TracebackType):
-            link = None
-        return capture_exception(exc_info[1], link)
+    # By the types alone: a mock of an exception says of itself that it is one.
+    if issubclass(type(exc_info), BaseException):
+        error = cast("BaseException", exc_info)
+        return capture_exception(error, error.__traceback__)
+    if issubclass(type(exc_info), tuple):
+        parts = cast("tuple[Any, ...]", exc_info)
+        if len(parts) == 3 and issubclass(type(parts[1]), BaseException):
+            return capture_exception(parts[1], parts[2])
     return None

@@ -14,18 +14,17 @@ import re
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from otel_tasklog.capture._values import cut, shown
+from otel_tasklog.capture._plain import named
+from otel_tasklog.capture._values import short_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterable
+    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Set as AbstractSet
 
 __all__ = ["CREATED", "AttributeNames", "clean_text", "distinct", "no_secret", "normal"]
 
 CREATED: Final = "otel_tasklog.created"
 """The attribute that says what a record's time was, if it was not believed."""
-
-NAME_CHARACTERS: Final = 256
-"""A longer key is cut."""
 
 # Loki takes the level from the first of these that a record carries, and its
 # own names lose against an attribute that normalises to the same.
@@ -66,7 +65,7 @@ def normal(name: str) -> str:
     return _OTHERS.sub("_", name)
 
 
-def distinct(name: str, seen: Container[str], around: str = "") -> str:
+def distinct(name: str, seen: AbstractSet[str], around: str = "") -> str:
     """Return *name*, numbered if it comes to the same as one that is there.
 
     Args:
@@ -76,7 +75,7 @@ def distinct(name: str, seen: Container[str], around: str = "") -> str:
     """
     numbered, number = name, 1
     while normal(f"{around}{numbered}") in seen:
-        number += 1
+        number += 1 if number < 10 else len(seen)  # a thousand may be alike
         numbered = f"{name}_{number}"
     return numbered
 
@@ -121,12 +120,12 @@ class AttributeNames(dict[str, "tuple[str, bool]"]):
         """Decide for a key that is seen for the first time."""
         if len(self) >= _NAMES_REMEMBERED:
             self.clear()
-        text = cut(key if type(key) is str else shown(key), NAME_CHARACTERS)
-        name = clean_text(text)
+        whole = named(key)
+        name = clean_text(short_key(whole))
         if not _bare(name):  # Loki refuses the whole request for one such key
             name = f"attribute.{name.encode('ascii', 'backslashreplace').decode()}"
             name = name.replace("\\", "").rstrip("_.") or "attribute"
-        decided = name, self._is_secret(text)
+        decided = name, self._is_secret(whole)
         self[key] = decided
         return decided
 

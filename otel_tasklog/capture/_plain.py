@@ -34,6 +34,7 @@ __all__ = [
     "Pairs",
     "cut",
     "describe",
+    "named",
     "plain",
     "shown",
     "text_of",
@@ -68,6 +69,13 @@ def shown(value: object) -> str:
         return str.__str__(repr(value))
     except Exception as error:  # noqa: BLE001 - a huge int has none
         return describe(value, error)
+
+
+def named(value: object) -> str:
+    """Return the text of what names something; the ``repr`` of what is no text."""
+    # A StrEnum's is its value: a key of a dict is found by both.
+    known: Any = value
+    return str.__str__(known) if issubclass(type(value), str) else shown(value)
 
 
 def text_of(value: object) -> str:

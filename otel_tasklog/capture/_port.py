@@ -10,7 +10,7 @@ from otel_tasklog.capture._shape import STANDARD_FIELDS, Shape, Shapes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from otel_tasklog.capture._clean import Limits
+    from otel_tasklog.capture._clean import Cleaner, Limits
     from otel_tasklog.capture._handler import TaskLogHandler
     from otel_tasklog.capture._names import AttributeNames
     from otel_tasklog.capture._record import Captured
@@ -36,17 +36,18 @@ class Port:
         closed: Nobody takes what is handed over here any more.
         last_ns: The timestamp of the record before.
         limits: What is longer is cut in the call.
+        clean: Takes secrets out of a text that is shown beside the records.
         handlers: Who hands over here.
         shapes: Those of the records that came by,
         guesses: and where to look first.
     """
 
     __slots__ = (
-        "accept", "closed", "guesses", "handlers", "last_ns", "limits", "next_sequence",
-        "own_threads", "shapes", "wake", "worker_thread",
+        "accept", "clean", "closed", "guesses", "handlers", "last_ns", "limits",
+        "next_sequence", "own_threads", "shapes", "wake", "worker_thread",
     )  # fmt: skip
 
-    def __init__(self, names: AttributeNames, limits: Limits) -> None:
+    def __init__(self, names: AttributeNames, cleaner: Cleaner) -> None:
         self.wake: Callable[[], None] = lambda: None
         self.accept: Callable[[Captured], None] = _nowhere
         self.next_sequence: Callable[[], int] = int
@@ -55,7 +56,8 @@ class Port:
         self.closed: bool = False
         self.last_ns: int = 0
         self.handlers: WeakSet[TaskLogHandler] = WeakSet()
-        self.limits: Limits = limits
+        self.limits: Limits = cleaner.limits
+        self.clean: Callable[[str], str] = cleaner.text
         self.shapes: Shapes = Shapes(names, ignored=STANDARD_FIELDS)
         self.guesses: dict[object, tuple[int, Shape]] = self.shapes.guesses
 

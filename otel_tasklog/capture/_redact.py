@@ -121,10 +121,13 @@ class _SecretKeys(dict[str, bool]):
         """Decide for a key that is asked for the first time."""
         if len(self) >= _KEYS_REMEMBERED:
             self.clear()
-        key = key[-_KEY_CHARACTERS:]
+        if len(key) > 2 * _KEY_CHARACTERS:
+            key = f"{key[:_KEY_CHARACTERS]} {key[-_KEY_CHARACTERS:]}"
         forms = [key.lower()]
         if not key.islower() or not key.isidentifier():
             forms.append(_BETWEEN_WORDS.sub("_", key).lower())
+        if key[-1:].isdigit():  # "auth_2" is the second "auth"
+            forms.append(forms[-1].rstrip("_0123456789"))
         decided = any(k.search(form) for form in forms for k in self._keys)
         self[key] = decided
         return decided

@@ -15,7 +15,7 @@ from opentelemetry.trace import get_current_span
 
 from otel_tasklog.capture._levels import severity_number
 from otel_tasklog.capture._names import AttributeNames
-from otel_tasklog.capture._plain import text_of
+from otel_tasklog.capture._plain import named, text_of
 from otel_tasklog.capture._record import NO_REST, ORIGIN, SPECIAL, Origin, Rest, Span
 from otel_tasklog.capture._shape import EVENT_NAMES, Shape, Shapes
 from otel_tasklog.capture._sizes import LARGE_BYTES, RECORD_BYTES
@@ -217,7 +217,10 @@ class Resolver:
     def _new_who(self, part: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(self._whos) >= _SHARED_PARTS:
             self._whos.clear()
-        who = tuple(self._clean.name(p) if type(p) is str else p for p in part)
+        who = tuple(
+            p if p is None or type(p) is int else self._clean.name(named(p))
+            for p in part
+        )
         self._whos[part] = who
         return who
 
@@ -263,9 +266,9 @@ def bare(
     """
     name, level, severity, *_ = origin
     known = (
-        name if isinstance(name, str) else "",
+        named(name) if issubclass(type(name), str) else "",
         level if type(level) is int else 0,
-        severity if isinstance(severity, str) else "NOTSET",
+        severity if type(severity) is str else "NOTSET",
     )
     return (
         sequence, timestamp_ns, (*known, "", 0, "", 0, "", 0), message,
@@ -277,10 +280,10 @@ def _clean_origin(
     part: tuple[Any, ...], clean: Callable[[str], str]
 ) -> tuple[Any, ...]:
     def text(value: object) -> str:
-        return clean(value if isinstance(value, str) else str(value or ""))
+        return clean(named(value) if issubclass(type(value), str) else str(value or ""))
 
-    def number(value: object) -> int:
-        return value if isinstance(value, int) else 0
+    def number(value: object) -> int:  # no bool, and none that the wire has not
+        return value if type(value) is int and value.bit_length() < 64 else 0
 
     name, level, severity, path, line, function, thread, thread_name, process = part
     return tuple(
@@ -292,9 +295,9 @@ def _clean_origin(
             path=text(path),
             line=number(line),
             function=text(function),
-            thread_id=thread or 0,
+            thread_id=number(thread),
             thread_name=text(thread_name),
-            process_id=process or 0,
+            process_id=number(process),
         )
     )
 

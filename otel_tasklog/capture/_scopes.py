@@ -11,14 +11,19 @@ import functools
 import inspect
 import logging
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
+from weakref import ref
 
 from otel_tasklog._errors import ConfigError
 from otel_tasklog.capture._lifecycle import Lifecycle
+from otel_tasklog.capture._plain import named
+from otel_tasklog.capture._shape import bound_name
 from otel_tasklog.capture._tasks import Scope, as_task_id, current_scope, running_cell
 from otel_tasklog.capture._values import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from otel_tasklog.capture._values import Value
 
 __all__ = ["Binding", "TaskScope", "bind", "task"]
 
@@ -32,6 +37,10 @@ def _named(attributes: Mapping[str, object], where: str) -> Mapping[str, object]
             f"{where}: task_id", attributes["task_id"], "task(id) to name a job"
         )
     return attributes
+
+
+def _copied(attributes: Mapping[str, object]) -> dict[str, Value]:
+    return {bound_name(named(k)): snapshot(v) for k, v in attributes.items()}
 
 
 class _Scoped(abc.ABC):
@@ -48,14 +57,17 @@ class _Scoped(abc.ABC):
         """Return the scope that is entered, inside *outer*."""
 
     def _set(self) -> Scope:
-        scope = self._make(current_scope.get())
+        outer = current_scope.get()
+        if outer is not None:
+            outer.shorten()
+        scope = self._make(outer)
         current_scope.set(scope)
         return scope
 
     def _entered(self) -> Scope | None:
         """Return what the innermost entry set, or None in another context."""
         scope = current_scope.get()
-        while scope is not None and scope.owner is not self:
+        while scope is not None and scope.owner() is not self:
             scope = scope.outer  # bound inside and never unbound
         return scope
 
@@ -85,14 +97,14 @@ class TaskScope(_Scoped):
                 "task(id)", self._id, "an id; a callable is for use as a decorator"
             )
         running_cell()  # numbers the task, so that its children know their parent
-        merged = {k: snapshot(v) for k, v in self._attributes.items()}
+        merged = _copied(self._attributes)
         enclosing = outer.task_id if outer is not None else None
         if outer is not None:
             merged = {**outer.attributes, **merged}
         own, parent = as_task_id(self._id), enclosing
         if own is None:
             own, parent = enclosing, outer.parent_id if outer is not None else None
-        return Scope(own, parent, merged, outer=outer, owner=self)
+        return Scope(own, parent, merged, outer=outer, owner=ref(self))
 
     def __enter__(self) -> str | None:
         """Enter the scope; the value is the job's id."""
@@ -206,7 +218,7 @@ def _lifecycle(wished: object) -> Lifecycle | None:
     return Lifecycle(None) if wished else None
 
 
-_NO_SCOPE: Final = Scope(None, None, {}, outer=None, owner=None)
+_NO_SCOPE: Final = Scope(None, None, {})
 
 
 class Binding(_Scoped):
@@ -214,13 +226,15 @@ class Binding(_Scoped):
 
     def __init__(self, attributes: Mapping[str, object]) -> None:
         attributes = _named(attributes, "bind()")
-        self._attributes = {k: snapshot(v) for k, v in attributes.items()}
+        self._attributes = _copied(attributes)
         self._set()
 
     def _make(self, outer: Scope | None) -> Scope:
         around = outer if outer is not None else _NO_SCOPE
         merged = {**around.attributes, **self._attributes}
-        return Scope(around.task_id, around.parent_id, merged, outer=outer, owner=self)
+        return Scope(
+            around.task_id, around.parent_id, merged, outer=outer, owner=ref(self)
+        )
 
     def __enter__(self) -> None:
         """Do nothing: the attributes are bound since the call."""

@@ -13,7 +13,14 @@ from otel_tasklog.capture._stamp import STAMP
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["EVENT_NAMES", "STANDARD_FIELDS", "Shape", "Shapes", "free_name"]
+__all__ = [
+    "EVENT_NAMES",
+    "STANDARD_FIELDS",
+    "Shape",
+    "Shapes",
+    "bound_name",
+    "free_name",
+]
 
 # Not by makeLogRecord(), which asks the application's factory.
 STANDARD_FIELDS: Final = frozenset(
@@ -44,6 +51,11 @@ _NAMES_BYTES: Final = 4_096
 def free_name(name: str) -> str:
     """Return the name for what comes as an attribute: no field of a LogRecord's."""
     return f"extra.{name}" if name in _NOT_FREE else name
+
+
+def bound_name(name: str) -> str:
+    """Return the name for what a scope carries, where nothing of a record's is."""
+    return f"extra.{name}" if name in _NOT_ATTRIBUTES else name
 
 
 class Shape:

@@ -78,13 +78,7 @@ def unstamped(captured: Captured) -> Captured:
     if stamp.number is not None:
         cell, name = TaskCell(stamp.number, stamp.parent_number), stamp.name
     if stamp.task_id is not None or stamp.bound:
-        scope = Scope(
-            stamp.task_id,
-            stamp.task_parent_id,
-            stamp.bound or {},
-            outer=None,
-            owner=None,
-        )
+        scope = Scope(stamp.task_id, stamp.task_parent_id, stamp.bound or {})
     if stamp.span is not None:
         trace_id, span_id, flags = stamp.span
         found = SpanContext(

@@ -32,6 +32,7 @@ from otel_tasklog.capture._sizes import length
 
 if TYPE_CHECKING:
     from asyncio import Task
+    from collections.abc import Callable
 
     from otel_tasklog.capture._values import Value
 
@@ -63,15 +64,20 @@ class TaskCell:
         self.parent: Final = parent
 
 
+def _nobody() -> None:
+    """Return nothing: what entered a scope of this one is not known."""
+
+
 class Scope:
-    """What the innermost `task` and `bind` say. Immutable, shared by records.
+    """What the innermost `task` and `bind` say. Shared by records.
 
     Attributes:
         task_id: The job's id, or None if only attributes are bound.
         parent_id: The id of the enclosing job, or None.
         attributes: What each record of the scope carries.
-        outer: The scope around it.
-        owner: What was entered; it restores *outer* when it is left.
+        outer: The scope around it, of those that can still be left.
+        owner: Returns what was entered, which restores *outer* when it is left, or
+            None if that is gone.
         size_bytes: What the attributes take, estimated.
     """
 
@@ -83,15 +89,27 @@ class Scope:
         parent_id: str | None,
         attributes: dict[str, Value],
         *,
-        outer: Scope | None,
-        owner: object,
+        outer: Scope | None = None,
+        owner: Callable[[], object] = _nobody,
     ) -> None:
         self.task_id: Final = task_id
         self.parent_id: Final = parent_id
         self.attributes: Final = attributes
         self.size_bytes: Final = length(attributes) if attributes else 0
-        self.outer: Final = outer
+        self.outer = outer
         self.owner: Final = owner
+
+    def shorten(self) -> None:
+        """Forget the scopes around it if nobody can leave it any more.
+
+        Of a loop that binds and never unbinds, they would become ever more.
+        """
+        while (
+            self.owner() is None
+            and self.outer is not None
+            and self.outer.owner() is None
+        ):
+            self.outer = self.outer.outer
 
 
 current_scope: Final[ContextVar[Scope | None]] = ContextVar(

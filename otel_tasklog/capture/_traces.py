@@ -8,9 +8,10 @@ mean" hints, which need the live objects.
 from __future__ import annotations
 
 import linecache
-import os
+import stat
 import traceback
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from otel_tasklog.capture._exceptions import SYNTAX_FIELDS, RenderedException
@@ -76,8 +77,8 @@ def _stack(frames: Frames) -> traceback.StackSummary:
         # One position for each two bytes of code; a tb_lasti counts bytes.
         position = next(islice(code.co_positions(), offset // 2, None), None)
         line, end_line, column, end_column = position or (None, None, None, None)
-        exists = _can_exist(code.co_filename)
-        if exists:
+        readable = _can_read(code.co_filename)
+        if readable:
             linecache.checkcache(code.co_filename)
         summaries.append(
             traceback.FrameSummary(
@@ -85,7 +86,7 @@ def _stack(frames: Frames) -> traceback.StackSummary:
                 line if line is not None else code.co_firstlineno,
                 code.co_name,
                 lookup_line=False,
-                line=None if exists else "",
+                line=None if readable else "",
                 end_lineno=end_line,
                 colno=column,
                 end_colno=end_column,
@@ -94,11 +95,13 @@ def _stack(frames: Frames) -> traceback.StackSummary:
     return traceback.StackSummary.from_list(summaries)
 
 
-def _can_exist(name: str) -> bool:
-    """Say whether a file can have a name. ``linecache`` does not survive another."""
+def _can_read(name: str) -> bool:
+    """Say whether ``linecache`` can be asked for a file: it would wait for a pipe."""
     try:
-        return b"\0" not in os.fsencode(name)
-    except UnicodeEncodeError:
+        return stat.S_ISREG(Path(name).stat().st_mode)
+    except OSError:  # not there; it looks elsewhere
+        return True
+    except ValueError:  # no file can have that name, and it does not survive it
         return False
 
 

@@ -6,22 +6,25 @@ needed for a text with atoms as extras, which most records are.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import time
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
 from otel_tasklog.capture._names import CREATED
+from otel_tasklog.capture._plain import named
 from otel_tasklog.capture._sizes import RECORD_BYTES, length
 from otel_tasklog.capture._stamp import STAMP
 from otel_tasklog.capture._values import Value, cut, shown, snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from otel_tasklog.capture._clean import Limits
 
-__all__ = ["copied", "formatted", "mended", "timed"]
+__all__ = ["copied", "formatted", "mended", "second_look", "timed", "unformatted"]
 
 _OLDEST_NS: Final = 45 * 60 * 10**9
 _NEWEST_NS: Final = 5 * 60 * 10**9
@@ -31,6 +34,7 @@ _YEAR_2262: Final = 2**63 / 1e9
 _fields: Final[Callable[[logging.LogRecord], dict[str, Any]]] = (
     logging.LogRecord.__dict__["__dict__"].__get__
 )
+_looking: Final[set[int]] = set()
 _BLANK: Final = logging.LogRecord("", 0, "", 0, "", None, None).__dict__
 
 
@@ -62,13 +66,16 @@ def mended(record: logging.LogRecord) -> logging.LogRecord:
     fields = {**_BLANK, **_fields(record)}
     if not issubclass(type(fields["msg"]), dict) or fields["args"]:
         fields["msg"], fields["args"] = formatted(record), None
+    else:
+        fields["msg"] = snapshot(fields["msg"])
     for name in fields.keys() - _BLANK.keys() - {STAMP}:
         fields[name] = snapshot(fields[name])
     for name, blank in _BLANK.items():
         if type(blank) is str and type(fields[name]) is not str and name != "msg":
-            fields[name] = "" if fields[name] is None else shown(fields[name])
+            fields[name] = "" if fields[name] is None else named(fields[name])
         elif type(blank) is int and type(fields[name]) is not int:
-            fields[name] = int(fields[name]) if isinstance(fields[name], int) else 0
+            number = snapshot(fields[name])  # a bool and others of its kind are one
+            fields[name] = int(number) if isinstance(number, int) else 0
     failure = fields["exc_info"]  # of which not even the truth can be asked
     if issubclass(type(failure), BaseException):
         fields["exc_info"] = type(failure), failure, failure.__traceback__
@@ -85,16 +92,43 @@ def mended(record: logging.LogRecord) -> logging.LogRecord:
     return whole
 
 
+@contextlib.contextmanager
+def second_look() -> Generator[bool]:
+    """Say whether values that raised may be asked again, which is once a thread.
+
+    They may log on their part, and come to the same place: asked twice each time, a
+    ``__str__`` that logs itself and raises would be asked without end.
+    """
+    ident = get_ident()
+    first = ident not in _looking
+    _looking.add(ident)
+    try:
+        yield first
+    finally:
+        if first:
+            _looking.discard(ident)
+
+
 def formatted(record: logging.LogRecord) -> str:
     """Return the text of a record, its arguments filled in, whatever they are."""
     try:
-        return record.getMessage()
+        return str.__str__(record.getMessage())
     except Exception as error:  # noqa: BLE001 - the record is worth more
         fields = {**_BLANK, **_fields(record)}
         template, args = snapshot(fields["msg"]), snapshot(fields["args"])
+        args_text = shown(args)
+        if type(args) is tuple and len(args) > 1:
+            # One that cannot be shown costs no other.
+            args_text = f"({', '.join(map(shown, args))})"
         return (
-            f"{shown(template)} {shown(args)} [{type(error).__name__} while formatting]"
+            f"{shown(template)} {args_text} [{type(error).__name__} while formatting]"
         )
+
+
+def unformatted(record: logging.LogRecord) -> str:
+    """Return the text of a record without its arguments, if it is one."""
+    template: object = _fields(record).get("msg")
+    return template if type(template) is str else ""
 
 
 def copied(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from otel_tasklog.capture._plain import (
     ATOMS,
+    MARK_CHARACTERS,
     VALUE_CHARACTERS,
     Items,
     Pairs,
@@ -31,6 +32,7 @@ __all__ = [
     "Value",
     "cut",
     "describe",
+    "short_key",
     "shown",
     "snapshot",
 ]
@@ -42,8 +44,8 @@ Value: TypeAlias = (
 BODY_CHARACTERS: Final = 204_800
 """A longer text is cut. A default Loki refuses lines over 256 KiB."""
 
-NAME_CHARACTERS: Final = 256
-"""A longer key is cut."""
+KEY_CHARACTERS: Final = 256
+"""Of a longer key the middle is cut out."""
 
 MAX_ITEMS: Final = 1_000
 """In one container."""
@@ -156,8 +158,8 @@ class _Copying:
         copies: dict[str, Value] = {}
         for key, item in taken:
             name = key if type(key) is str else self._name(key, levels, outer)
-            if len(name) > NAME_CHARACTERS or name in copies:
-                name = _free(cut(name, NAME_CHARACTERS), copies)
+            if len(name) > KEY_CHARACTERS or name in copies:
+                name = _free(short_key(name), copies)
             kind = type(item)  # pyright: ignore[reportUnknownVariableType]
             if kind in _NUMBERS or (kind is str and len(item) <= SHORT_CHARACTERS):
                 copies[name] = item
@@ -202,6 +204,17 @@ class _Copying:
         if id(value) in outer:
             return "<cycle>"
         return "<nested too deeply>" if levels < 0 else "<too many items>"
+
+
+def short_key(key: str) -> str:
+    """Return a key that is not too long.
+
+    Of a longer one both ends: either may say that the value is a secret.
+    """
+    if len(key) <= KEY_CHARACTERS:
+        return key
+    kept = (KEY_CHARACTERS - MARK_CHARACTERS) // 2
+    return f"{key[:kept]}… [{len(key) - 2 * kept} characters cut] {key[-kept:]}"
 
 
 def _free(name: str, copies: dict[str, Value]) -> str:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
+from typing import TYPE_CHECKING, cast
 
 import click  # noqa: TID253 - this module is imported by main() alone
 
 import otel_tasklog
+from otel_tasklog._connection import GRPC, HTTP
+from otel_tasklog._errors import ConfigError
+from otel_tasklog.cli._checks_settings import OPTIONS
 from otel_tasklog.cli._demo import Demo
+from otel_tasklog.cli._doctor import diagnose, show
+from otel_tasklog.cli._findings import LONGEST_STEP_SECONDS
 from otel_tasklog.cli._receive import receive
+
+if TYPE_CHECKING:
+    from otel_tasklog._settings import Settings
 
 __all__ = ["make_cli"]
 
@@ -25,6 +33,7 @@ def make_cli() -> click.Group:
         """Task-aware asyncio logging, bridged to OpenTelemetry."""
 
     cli.add_command(_demo)
+    cli.add_command(_doctor)
     cli.add_command(_receive)
     return cli
 
@@ -53,6 +62,77 @@ def _demo(seconds: float, monitor: bool | None) -> None:  # noqa: FBT001
     sys.exit(asyncio.run(Demo(seconds=seconds, monitor=monitor).run()))
 
 
+@click.command("doctor")
+@click.option("--endpoint", help="Where to send, instead of what the variables say.")
+@click.option(
+    "--protocol",
+    type=click.Choice([HTTP, GRPC]),
+    help="What to speak, instead of what the variables say.",
+)
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A header, instead of those of the variables; may be given more than once.",
+)
+@click.option(
+    "--certificate",
+    metavar="FILE",
+    help="The authorities to trust, instead of what the variables say.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1, max=LONGEST_STEP_SECONDS),
+    metavar="SECONDS",
+    help="How long each step may take, instead of what the variables say.",
+)
+@click.option(
+    "--spool-dir", metavar="DIRECTORY", help="Also look at this spool directory."
+)
+@click.option("--no-send", is_flag=True, help="Connect, but send no record.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def _doctor(
+    headers: tuple[str, ...],
+    timeout: float | None,
+    no_send: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+    **options: str | None,
+) -> None:
+    """Find out why log records do not arrive.
+
+    Resolves the settings of OTLP as a program would, looks at the variables and the
+    installed versions, looks up the receiver, connects, shakes hands, sends one marked
+    record and reads the answer. Each line says how it is and what to do.
+
+    Exit status: 0 if nothing failed, 1 if something did, 2 for bad usage, 130 after
+    Ctrl-C.
+    """
+    given: dict[str, object] = {
+        "endpoint": options["endpoint"],
+        "protocol": options["protocol"],
+        "certificate_file": options["certificate"],
+        "spool_dir": options["spool_dir"],
+        "timeout_seconds": timeout,
+        "headers": dict(map(_header, headers)) or None,
+    }
+    settings = {name: value for name, value in given.items() if value is not None}
+    try:
+        findings = diagnose(os.environ, cast("Settings", settings), send=not no_send)
+        sys.exit(show(findings, as_json=as_json))
+    except ConfigError as error:
+        raise click.UsageError(f"{OPTIONS[error.setting]}: {error}") from error
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise click.UsageError(f"--header: expected NAME=VALUE, got {name!r} alone")
+    return name, value
+
+
 @click.command("receive")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option(
@@ -68,9 +148,6 @@ def _receive(host: str, port: int, as_json: bool) -> None:  # noqa: FBT001
 
     Runs until Ctrl-C. Exit status: 0, or 2 if the port cannot be had.
     """
-    # A closed pipe ends it, as it does any other program that prints lines.
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         receive(host=host, port=port, as_json=as_json)
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import signal
 import sys
 import threading
@@ -41,9 +42,17 @@ def receive(*, host: str, port: int, as_json: bool) -> None:
     def end(_number: int, _frame: FrameType | None) -> None:
         ended.set()
 
+    def print_all(records: list[DecodedRecord]) -> None:
+        # Not by the default action of SIGPIPE: a client that hangs up raises it, too.
+        try:
+            show(records)
+        except (BrokenPipeError, SystemExit):  # nobody reads it; rich says it so
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ended.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    with Receiver(show, host=host, port=port) as receiver:
+    with Receiver(print_all, host=host, port=port) as receiver:
         # On stderr, so that stdout holds records alone.
         print(f"listening on {receiver.endpoint}", file=sys.stderr, flush=True)
         # Not for ever: a wait without a time cannot be interrupted on Windows.

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from otel_tasklog._config import Config
     from otel_tasklog._connection import FilePath
 
-__all__ = ["GrpcSender"]
+__all__ = ["GrpcSender", "target_of"]
 
 EXPORT: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 GRACE_SECONDS: Final = 0.25
@@ -222,7 +222,7 @@ def _open_channel(config: Config) -> grpc.Channel:
 
     if not _idle:
         _idle.append(grpc.insecure_channel("localhost:0"))
-    target, tls = _target(config)
+    target, tls = target_of(config)
     compress = config.compression == "gzip"
     compression = grpc.Compression.Gzip if compress else grpc.Compression.NoCompression
     options = (
@@ -243,7 +243,7 @@ def _open_channel(config: Config) -> grpc.Channel:
     return grpc.secure_channel(target, credentials, options, compression)
 
 
-def _target(config: Config) -> tuple[str, bool]:
+def target_of(config: Config) -> tuple[str, bool]:
     """Return what gRPC connects to, and whether with TLS."""
     parts = urlsplit(config.endpoint)
     if parts.scheme not in {"http", "https"}:

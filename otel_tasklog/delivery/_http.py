@@ -100,7 +100,8 @@ class HttpSender:
             target = _target(answer, url)
             if target is None or hops == MAX_REDIRECTS:
                 outcome = self._classify(answer, url)
-                return replace(outcome, status=answer.status), lasting
+                date = answer.headers.get("Date")
+                return replace(outcome, status=answer.status, date=date), lasting
             # What has moved for good from where it is for now, is there for now.
             if answer.status == 308 and lasting == url:
                 lasting = target

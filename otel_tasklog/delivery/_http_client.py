@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from otel_tasklog._config import Config
 
-__all__ = ["Answer", "HttpClient"]
+__all__ = ["Answer", "HttpClient", "proxy_for"]
 
 # Python would import it for the first connection. A fork in the middle of that, which
 # is on the sender's thread, leaves half of it to the child: no host would be found.
@@ -290,7 +290,7 @@ def _make_pool(config: Config) -> PoolManager:
         "cert_file": config.client_certificate_file,
         "key_file": config.client_key_file,
     }
-    variable, proxy = _proxy_for(config.endpoint)
+    variable, proxy = proxy_for(config.endpoint)
     if not proxy:
         return urllib3.PoolManager(**options)
     try:
@@ -306,7 +306,7 @@ def _make_pool(config: Config) -> PoolManager:
         ) from None
 
 
-def _proxy_for(endpoint: str) -> tuple[str, str]:
+def proxy_for(endpoint: str) -> tuple[str, str]:
     """Return the variable that has a proxy for a URL, and the proxy or nothing."""
     from urllib.request import getproxies_environment, proxy_bypass
 

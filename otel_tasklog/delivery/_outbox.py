@@ -35,7 +35,7 @@ from otel_tasklog.delivery._senders import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from otel_tasklog.delivery._encode import Encoder
     from otel_tasklog.delivery._overflow import Overflow
@@ -69,6 +69,7 @@ class Outbox:
         delivered, rejected, dropped, dropped_bytes: What became of the records so
             far; the last three by reason.
         last_error: What the receiver last said instead of taking a batch.
+        shown: Makes of a receiver's or an exporter's words what may be shown.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Outbox:
         self.dropped: Tally[str] = Tally()
         self.dropped_bytes: Tally[str] = Tally()
         self.last_error: str | None = None
+        self.shown: Callable[[str], str] = visible
 
     @property
     def records(self) -> int:
@@ -282,7 +284,7 @@ class Outbox:
         if batch is None:  # given up meanwhile
             return
         # From here on it is shown, and its words are a receiver's or an exporter's.
-        outcome = replace(outcome, message=visible(outcome.message))
+        outcome = replace(outcome, message=self.shown(outcome.message))
         match outcome:
             case Accepted():
                 refused = min(outcome.rejected, batch.records)

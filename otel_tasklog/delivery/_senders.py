@@ -63,10 +63,14 @@ class _Answered:
     Attributes:
         status: The status of the HTTP answer, or gRPC's name for that of the call;
             None without an answer. It decides nothing.
+        date: The ``Date`` of the HTTP answer, for whoever compares clocks.
     """
 
     status: int | str | None = dataclasses.field(
         default=None, kw_only=True, compare=False
+    )
+    date: str | None = dataclasses.field(
+        default=None, kw_only=True, compare=False, repr=False
     )
 
 

@@ -26,6 +26,8 @@ from otel_tasklog.monitor._tasks_view import NARROWEST, live_tasks, table, task_
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from otel_tasklog.monitor._tasks_view import LiveTask
+
 __all__ = ["complete_task", "register"]
 
 DEFAULT_RECORDS: Final = 20
@@ -86,7 +88,7 @@ def register() -> None:
 def _tasks(context: click.Context) -> None:
     monitor = _ours(context)
     tasklog = monitor.tasklog
-    live = live_tasks(monitor.app_loop)
+    live = _live(monitor)
     rows = task_rows(live[:MOST_TASKS], tasklog.query(limit=None))
     lines = table(rows, width=_width(), now_ns=time.time_ns())
     shown = f"{len(rows)} of " if len(rows) < len(live) else ""
@@ -98,7 +100,7 @@ def _tasks(context: click.Context) -> None:
 def _logs(context: click.Context, task: str, count: int) -> None:
     monitor = _ours(context)
     tasklog = monitor.tasklog
-    found = find(task, live_tasks(monitor.app_loop), tasklog)
+    found = find(task, _live(monitor), tasklog)
     width = _width()
     if isinstance(found, NotFound):
         _write(textwrap.wrap(found.why, width))
@@ -132,8 +134,12 @@ def complete_task(
     return sorted(words)[:MOST_COMPLETIONS]
 
 
+def _live(monitor: GuardedMonitor) -> list[LiveTask]:
+    return live_tasks(monitor.app_loop, monitor.tasklog.port.clean)
+
+
 def _words(monitor: GuardedMonitor) -> Iterator[str]:
-    live = live_tasks(monitor.app_loop)
+    live = _live(monitor)
     for row in task_rows(live, monitor.tasklog.query(limit=None)):
         yield row.task.name
         if row.task.number is not None:

@@ -13,11 +13,9 @@ from otel_tasklog._text import CONTINUED, continued, fold, visible
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterator, Sequence
-    from typing import Unpack
 
     from otel_tasklog.capture._record import TaskRecord
     from otel_tasklog.monitor._tasks_view import LiveTask
-    from otel_tasklog.store._query import Filters
 
 __all__ = ["Found", "NotFound", "Queryable", "find", "log_lines"]
 
@@ -33,7 +31,10 @@ _LONGEST_NUMBER: Final = 20
 class Queryable(Protocol):
     """What is asked of a TaskLog."""
 
-    def query(self, **filters: Unpack[Filters]) -> list[TaskRecord]:
+    def query(
+        self, *, task_id: object = ..., asyncio_task: int | None = ...,
+        limit: int | None = ...,
+    ) -> list[TaskRecord]:  # fmt: skip
         """Return records."""
         ...
 

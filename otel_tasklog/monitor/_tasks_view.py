@@ -13,7 +13,7 @@ from otel_tasklog._text import CONTINUED, cut, visible, width_of
 from otel_tasklog.capture._tasks import known_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from otel_tasklog.capture._record import TaskRecord
 
@@ -69,24 +69,30 @@ class Row(NamedTuple):
     last: TaskRecord | None
 
 
-def live_tasks(loop: asyncio.AbstractEventLoop) -> list[LiveTask]:
+def live_tasks(
+    loop: asyncio.AbstractEventLoop, clean: Callable[[str], str]
+) -> list[LiveTask]:
     """Return the live tasks of a loop, by number. From any thread.
 
     Numbers are looked up and never drawn: a task draws its own, in its own context,
     when it first logs.
+
+    Args:
+        loop: The loop.
+        clean: Makes of a task's name what its records have.
     """
-    found = [_describe(task) for task in asyncio.all_tasks(loop)]
+    found = [_describe(task, clean) for task in asyncio.all_tasks(loop)]
     return sorted(found, key=lambda t: (t.number is None, t.number or 0, t.name))
 
 
-def _describe(task: asyncio.Task[Any]) -> LiveTask:
+def _describe(task: asyncio.Task[Any], clean: Callable[[str], str]) -> LiveTask:
     cell = known_cell(task)
     coroutine = task.get_coro()
     name = getattr(coroutine, "__qualname__", None) or type(coroutine).__qualname__
     return LiveTask(
         number=cell.number if cell is not None else None,
         parent=cell.parent if cell is not None else None,
-        name=task.get_name(),
+        name=clean(task.get_name()),
         coroutine=name,
         address=id(task),
     )

@@ -27,6 +27,7 @@ from otel_tasklog.capture._record import SEQUENCE
 from otel_tasklog.capture._values import shown
 from otel_tasklog.store._feed import Feed
 from otel_tasklog.store._query import Conditions, Filters, Query
+from otel_tasklog.store._search import check_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -175,19 +176,25 @@ class Followers:
         return bool(self._feeds)
 
     def follow(
-        self, filters: Conditions, buffer_records: int, backlog_records: int | None
+        self,
+        search: str,
+        filters: Conditions,
+        buffer_records: int,
+        backlog_records: int | None,
     ) -> Follower:
         """Return a new follower; see `TaskLog.follow`."""
         _check_filters(filters)
-        _check_count("buffer_records", buffer_records, least=1)
+        check_count("buffer_records", buffer_records, least=1)
         if backlog_records is None and filters.get("since") is None:
             backlog_records = 0
         if backlog_records is not None:
-            _check_count("backlog_records", backlog_records, least=0)
-        query = Query(**filters, limit=backlog_records)
-        tests = query.predicates()
+            check_count("backlog_records", backlog_records, least=0)
+        query = Query.parse(search, **filters, limit=backlog_records)
+        tests = query.predicates(self._ring.live_family)
         with self._worker.lock:  # nothing is finished meanwhile: no gap, nothing twice
-            backlog = self._ring.select(query) if backlog_records != 0 else []
+            backlog: list[TaskRecord] = []
+            if backlog_records != 0:
+                backlog = self._ring.select(query)
             # Logged already, and published from now on.
             waiting = {captured[SEQUENCE] for captured in self._unfinished()}
             if waiting:
@@ -246,11 +253,6 @@ def _check_filters(given: Mapping[str, object]) -> None:
                 "it is closed; backlog_records= bounds what comes from memory",
             )
     check_names(given, Conditions.__annotations__)
-
-
-def _check_count(setting: str, value: object, *, least: int) -> None:
-    if not isinstance(value, int) or value < least:
-        raise ConfigError(setting, value, f"a whole number from {least} on")
 
 
 def _newer(before: int, had: Container[int]) -> Callable[[Sealed], bool]:

@@ -1,15 +1,15 @@
 """The ring: the newest records, in memory.
 
-Finished records stand in chunks, oldest first, each chunk a list that only the
-worker appends to and trims. Two indexes refer to the same records and are trimmed
-together with them, so that nothing outlives its eviction: a list for each task,
-and one of what is a warning or worse. So one task's log, and the errors among a
-hundred thousand records, are found in microseconds. A text is looked for in all
-messages of a full chunk at once, joined when it was first asked for.
+Finished records stand in chunks, oldest first, which the worker alone appends to and
+trims. What refers to them is trimmed together with them, so that nothing outlives
+its eviction: the records of each task, those that are a warning or worse, and which
+job is nested in which. So one task's log, and the errors among a hundred thousand
+records, are found in microseconds. A text is looked for in all messages of a full
+chunk at once, joined when it was first asked for.
 
 Guarantees: one writer, the worker. Readers take no lock, so a query can neither
-wait for the logger nor make it wait; they copy a list, which is one step of the
-interpreter, and look at the copy. What the worker has not reached yet is asked
+wait for the logger nor make it wait; they copy short lists, each in one step of the
+interpreter, and look at the copies. What the worker has not reached yet is asked
 from *unfinished* before the chunks are read, never after: a record that is
 finished meanwhile is then seen twice, and the second is left out, instead of
 not at all.
@@ -18,59 +18,34 @@ not at all.
 from __future__ import annotations
 
 import logging
-from array import array
+import math
 from collections import Counter, defaultdict, deque
-from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from otel_tasklog.capture._record import (
-    MESSAGE,
-    ORIGIN,
-    SEQUENCE,
-    WHO,
-    Sealed,
-    TaskRecord,
+from otel_tasklog.capture._record import ORIGIN, SEQUENCE, WHO, TaskRecord
+from otel_tasklog.store._chunks import (
+    CHUNK_RECORDS,
+    Chunk,
+    parts_of,
+    put,
+    trim,
 )
+from otel_tasklog.store._search import Found, Search, neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
+    from otel_tasklog.capture._record import Captured, Sealed
+    from otel_tasklog.store._chunks import Pile
     from otel_tasklog.store._query import Query
 
 __all__ = ["Ring"]
 
 _sequence: Final = itemgetter(SEQUENCE)
-CHUNK_RECORDS: Final = 512
 
 NOTABLE: Final = logging.WARNING
 """Records from this level on have an index; below it, most of them match."""
-
-
-class _Chunk:
-    """Consecutive records, their sizes, and the highest level among them."""
-
-    __slots__ = ("_joined", "highest", "records", "sizes")
-
-    def __init__(self) -> None:
-        self.records: list[Sealed] = []
-        self.sizes = array("q")
-        self.highest = 0
-        self._joined: str | None = None
-
-    def lacks(self, text: str) -> bool:
-        """Return whether surely none of its messages has this lower-case text.
-
-        From any thread; at worst two of them join the same messages. What is
-        joined stays until the chunk goes: a program that is searched pays for its
-        messages twice, which the ring's bound in bytes does not count.
-        """
-        if self._joined is None:
-            records = self.records.copy()
-            if len(records) < CHUNK_RECORDS:  # still growing, or shrinking already
-                return False
-            self._joined = "\n".join([r[MESSAGE] for r in records]).lower()
-        return text not in self._joined
 
 
 class Ring:
@@ -80,6 +55,7 @@ class Ring:
         records: How many at most.
         size_bytes: How many bytes at most, by the sizes that `keep` is given.
         unfinished: Returns the records that the worker has not reached yet.
+        finish: Returns the finished form of some of them.
     """
 
     def __init__(
@@ -87,30 +63,49 @@ class Ring:
         *,
         records: int,
         size_bytes: int,
-        unfinished: Callable[[], Sequence[Sealed]],
+        unfinished: Callable[[], Sequence[Captured]],
+        finish: Callable[[Sequence[Captured]], Sequence[Sealed]],
     ) -> None:
         self.max_records = records
         self._max_bytes = size_bytes
         self._unfinished = unfinished
-        self._chunks: deque[_Chunk] = deque()
-        self._by_task: defaultdict[str | None, list[Sealed]] = defaultdict(list)
-        self._notable: deque[Sealed] = deque()
-        self.kept = 0
-        self.kept_bytes = 0
+        self._finish = finish
         self.evicted = 0
+        self.nestings_changed = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the finished records. Only while the worker is kept from `keep`."""
+        self._chunks: deque[Chunk] = deque()
+        self._by_task: defaultdict[str | None, Pile] = defaultdict(list)
+        self._notable: Pile = []
+        # By a job and one nested in it: how many records say so.
+        self._nested: dict[str, dict[str, int]] = {}
+        self.nestings_changed += 1
+        self.kept = self.kept_bytes = 0
 
     def keep(self, batch: Sequence[Sealed], sizes: Sequence[int]) -> None:
         """Add finished records. On the worker's thread only."""
         by_task = self._by_task
+        inner = False
         for record in batch:
-            by_task[record[WHO][0]].append(record)
+            who = record[WHO]
+            pile = by_task[who[0]]
+            if pile and len(pile[-1]) < CHUNK_RECORDS:  # as `put` does, without a call
+                pile[-1].append(record)
+            else:
+                pile.append([record])
+            if who[1] is not None:
+                inner = True
+        if inner:
+            self._count_nested(batch, 1)
         highest = max([record[ORIGIN][1] for record in batch], default=0)
         if highest >= NOTABLE:
-            self._notable += [r for r in batch if r[ORIGIN][1] >= NOTABLE]
+            put(self._notable, [r for r in batch if r[ORIGIN][1] >= NOTABLE])
         start = 0
         while start < len(batch):
             if not self._chunks or len(self._chunks[-1].records) >= CHUNK_RECORDS:
-                self._chunks.append(_Chunk())
+                self._chunks.append(Chunk())
             chunk = self._chunks[-1]
             end = start + CHUNK_RECORDS - len(chunk.records)
             # Before the records: a reader skips the chunk by it.
@@ -137,14 +132,14 @@ class Ring:
             size += each
         evicted = oldest.records[:count]
         for task_id, own in Counter([record[WHO][0] for record in evicted]).items():
-            records = self._by_task[task_id]
-            del records[:own]
-            if not records:
+            pile = self._by_task[task_id]
+            trim(pile, own)
+            if not pile:
                 del self._by_task[task_id]
+        if self._nested:
+            self._count_nested(evicted, -1)
         if oldest.highest >= NOTABLE:
-            for record in evicted:
-                if record[ORIGIN][1] >= NOTABLE:
-                    self._notable.popleft()
+            trim(self._notable, sum(r[ORIGIN][1] >= NOTABLE for r in evicted))
         del oldest.records[:count]
         del oldest.sizes[:count]
         if not oldest.records:
@@ -153,36 +148,93 @@ class Ring:
         self.kept_bytes -= size
         self.evicted += len(evicted)
 
-    def select(self, query: Query) -> list[TaskRecord]:
+    def _count_nested(self, records: Iterable[Sealed], sign: int) -> None:
+        for (task_id, parent_id), count in _nestings(records).items():
+            children = self._nested.setdefault(parent_id, {})
+            counted = children.get(task_id, 0)
+            children[task_id] = counted + sign * count
+            if not children[task_id]:
+                del children[task_id]
+                if not children:
+                    del self._nested[parent_id]
+            if not counted or counted == -sign * count:
+                self.nestings_changed += 1
+
+    def family(self, task_id: str, waiting: Iterable[Sealed] = ()) -> frozenset[str]:
+        """Return the ids of a job and of all that are nested in it, at any depth.
+
+        As the records say that are kept: a job between two others of which none is
+        kept any more breaks the chain. From any thread.
+
+        Args:
+            task_id: Which job.
+            waiting: Records that are not kept yet and count all the same.
+        """
+        also: dict[str, list[str]] = {}
+        for child, parent_id in _nestings(waiting):
+            also.setdefault(parent_id, []).append(child)
+        found, unseen = {task_id}, [task_id]
+        while unseen:
+            parent_id = unseen.pop()
+            inner = {*list(self._nested.get(parent_id, ())), *also.get(parent_id, ())}
+            unseen += inner - found
+            found |= inner
+        return frozenset(found)
+
+    def live_family(self, task_id: str) -> Container[str | None]:
+        """Return the same, kept up to date. For the worker's thread."""
+        return _Family(self, task_id)
+
+    def search(self, query: Query, timeout_seconds: float = math.inf) -> Search:
+        """Begin to look for what a query asks for, as of now. From any thread.
+
+        Raises:
+            ConfigError: The query holds a value that cannot mean anything.
+        """
+        waiting = self._unfinished()[-self.max_records :]
+        parts = self._parts(query, waiting, self._pushed_out(len(waiting)))
+        tests = query.predicates(lambda job: self.family(job, self._finish(waiting)))
+        return Search(parts, tests, timeout_seconds)
+
+    def select(
+        self, query: Query, timeout_seconds: float = math.inf
+    ) -> Found[TaskRecord]:
         """Return what a query asks for. From any thread, also from within a log call.
 
         Raises:
             ConfigError: The query holds a value that cannot mean anything.
         """
-        tests = query.predicates()
         limit = self.max_records if query.limit is None else query.limit
-        unfinished = self._unfinished()[-self.max_records :]
-        finished = self._finished(query, unfinished)
-        parts = (
-            chain((unfinished[::-1],), finished)
-            if query.newest_first
-            else chain(finished, (unfinished,))
-        )
+        search = self.search(query, timeout_seconds)
         found: list[Sealed] = []
-        for part in parts:
-            matching: Iterable[Sealed] = part
-            for test in tests:
-                matching = filter(test, matching)
-            found += matching
+        for part in search:
+            found += part
             if len(found) >= limit:
                 break
         # Threads may have drawn their sequence in another order than they appended.
         found.sort(key=_sequence, reverse=query.newest_first)
-        return [TaskRecord(record) for record in found[:limit]]
+        return Found(map(TaskRecord, found[:limit]), complete=search.complete)
 
-    def _pushed_out(self, unfinished: int) -> int:
-        """Return the last sequence that the unfinished records will evict, or -1."""
-        surplus = self.kept + unfinished - self.max_records
+    def around(
+        self, record: TaskRecord, *, before: int, after: int, same_task: bool
+    ) -> list[TaskRecord]:
+        """Return a record, if it is kept, and its neighbours, the oldest first."""
+        task_id, waiting = record.task_id, self._unfinished()
+        if same_task:
+            pile = self._by_task.get(task_id, []).copy()
+        else:
+            pile = [chunk.records for chunk in self._chunks.copy()]
+
+        def later() -> Iterable[Sealed]:
+            finished = self._finish(waiting)
+            return (r for r in finished if not same_task or r[WHO][0] == task_id)
+
+        found = neighbours(pile, later, record.sequence, before, after)
+        return [TaskRecord(each) for each in found]
+
+    def _pushed_out(self, waiting: int) -> int:
+        """Return the last sequence that those that wait will evict, or -1."""
+        surplus = self.kept + waiting - self.max_records
         if surplus <= 0:
             return -1
         for chunk in self._chunks.copy():
@@ -192,51 +244,77 @@ class Ring:
             surplus -= len(records)
         return -1
 
-    def _finished(
-        self, query: Query, unfinished: Sequence[Sealed]
+    def _parts(
+        self, query: Query, waiting: Sequence[Captured], pushed_out: int
     ) -> Iterator[Sequence[Sealed]]:
-        """Yield the finished records that may match, in parts in the query's order."""
-        seen = {record[SEQUENCE] for record in unfinished}
-        pushed_out = self._pushed_out(len(unfinished))
-        for records in self._candidates(query):
-            part = records
+        """Yield what may match, in parts in the query's order, some of them empty."""
+        if query.newest_first:
+            yield from self._finished(waiting, newest_first=True)
+        seen = {captured[SEQUENCE] for captured in waiting}
+        for part in self._candidates(query):
+            own = part
             if seen or pushed_out >= 0:
-                part = [
+                own = [
                     record
-                    for record in records
+                    for record in part
                     if record[SEQUENCE] > pushed_out and record[SEQUENCE] not in seen
                 ]
-            yield part[::-1] if query.newest_first else part
+            yield own[::-1] if query.newest_first else own
+        if not query.newest_first:
+            yield from self._finished(waiting, newest_first=False)
+
+    def _finished(
+        self, waiting: Sequence[Captured], *, newest_first: bool
+    ) -> Iterator[Sequence[Sealed]]:
+        starts = range(0, len(waiting), CHUNK_RECORDS)
+        for start in reversed(starts) if newest_first else starts:
+            part = self._finish(waiting[start : start + CHUNK_RECORDS])
+            yield part[::-1] if newest_first else part
 
     def _candidates(self, query: Query) -> Iterator[list[Sealed]]:
         """Yield copies of lists, in the query's order, oldest first within each."""
-        lowest = query.lowest_level
-        if query.task_id is not None:
-            own = self._by_task.get(str(query.task_id), []).copy()
-            yield from _pieces(own, newest_first=query.newest_first)
+        plan, newest_first = query.plan(), query.newest_first
+        if plan.task_id is not None:
+            own = self._by_task.get(plan.task_id, [])
+            yield from parts_of(own, newest_first=newest_first)
             return
-        if lowest >= NOTABLE:
-            notable = list(self._notable.copy())
-            yield from _pieces(notable, newest_first=query.newest_first)
+        if plan.lowest_level >= NOTABLE:
+            yield from parts_of(self._notable, newest_first=newest_first)
             return
-        text = query.text.lower() if query.text is not None else ""
+        paged = query.after is not None or query.before is not None
         chunks = self._chunks.copy()
-        if query.newest_first:
+        if newest_first:
             chunks.reverse()
         for chunk in chunks:
-            if chunk.highest >= lowest and not (text and chunk.lacks(text)):
+            if (
+                chunk.highest < plan.lowest_level
+                or (paged and chunk.is_outside(query.after, query.before))
+                or (plan.text and chunk.lacks(plan.text))
+            ):
+                yield []  # the time is looked at all the same
+            else:
                 yield chunk.records.copy()
 
-    def clear(self) -> None:
-        """Forget the finished records. Only while the worker is kept from `keep`."""
-        self._chunks = deque()
-        self._by_task = defaultdict(list)
-        self._notable = deque()
-        self.kept = self.kept_bytes = 0
+
+def _nestings(records: Iterable[Sealed]) -> Counter[tuple[str, str]]:
+    """Return how many of some records say that a job is nested in another."""
+    return Counter([r[WHO][:2] for r in records if r[WHO][1] is not None])
 
 
-def _pieces(records: list[Sealed], *, newest_first: bool) -> Iterator[list[Sealed]]:
-    """Cut a list, so that a limit that is reached early saves looking at the rest."""
-    starts = range(0, len(records), CHUNK_RECORDS)
-    for start in reversed(starts) if newest_first else starts:
-        yield records[start : start + CHUNK_RECORDS]
+class _Family:
+    """The ids of a job and of all nested in it, as a ring knows them at each moment.
+
+    For who looks at records one by one as they come, on the worker's thread.
+    """
+
+    def __init__(self, ring: Ring, task_id: str) -> None:
+        self._ring = ring
+        self._task_id = task_id
+        self._known_at = -1
+        self._members: frozenset[str] = frozenset()
+
+    def __contains__(self, task_id: object) -> bool:
+        if self._known_at != self._ring.nestings_changed:
+            self._known_at = self._ring.nestings_changed
+            self._members = self._ring.family(self._task_id)
+        return task_id in self._members

@@ -1,42 +1,46 @@
 """A question to a store, as a value.
 
-Built once from keywords, checked then, and evaluated on finished records. The
-semantics of AsyncZ's ``LogStorage.query`` are a subset: ``level`` means exactly
-that level, text is a case-insensitive part of the message, newest first.
+Built from keywords, from a text, or from both; checked then, and evaluated on finished
+records by the terms that both become. The semantics of AsyncZ's ``LogStorage.query``
+are a subset: ``level`` means exactly that level, ``text`` is a case-insensitive part
+of the message, newest first.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import math
+import functools
+import operator
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
-from otel_tasklog._config import level_number
+from otel_tasklog._config import check_names, level_number
 from otel_tasklog._errors import ConfigError
-from otel_tasklog.capture._record import (
-    KEYS,
-    MESSAGE,
-    ORIGIN,
-    SPAN,
-    TIMESTAMP_NS,
-    VALUES,
-    WHO,
-    Origin,
-    Sealed,
-    Who,
+from otel_tasklog.capture._record import SEQUENCE
+from otel_tasklog.store._attributes import RUN_ID, Attribute, AttributeLike
+from otel_tasklog.store._expression import (
+    Evaluation,
+    Expression,
+    Family,
+    Plan,
+    all_of,
+    common_plan,
+    tests_of,
 )
-from otel_tasklog.capture._values import snapshot
+from otel_tasklog.store._matching import Constant, Glob
+from otel_tasklog.store._moments import Moment, moment_of
+from otel_tasklog.store._parser import parse
+from otel_tasklog.store._spelling import UnfitError
+from otel_tasklog.store._terms import Hex, Level, Like, Message, Time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container, Iterator
+    from typing import Self, Unpack
+
+    from otel_tasklog.store._expression import Test
 
 __all__ = ["Conditions", "Filters", "Moment", "Query"]
-
-Moment: TypeAlias = datetime.datetime | datetime.timedelta | float
-"""An aware datetime, or a duration back from now (a timedelta, or seconds)."""
 
 
 class Conditions(TypedDict, total=False):
@@ -52,40 +56,20 @@ class Conditions(TypedDict, total=False):
     asyncio_task: int | None
     since: Moment | None
     attributes: Mapping[str, object] | None
+    where: Expression | None
+    after: int | None
 
 
 class Filters(Conditions, total=False):
     """The keywords of `TaskLog.query`; `Query` says what each means."""
 
     until: Moment | None
+    before: int | None
     limit: int | None
     newest_first: bool
 
 
-_LEVEL: Final = Origin._fields.index("level")
-_LOGGER: Final = Origin._fields.index("logger")
-_TASK_ID: Final = Who._fields.index("task_id")
-_NUMBER: Final = Who._fields.index("number")
-
-
-def _instant_ns(setting: str, moment: object) -> int:
-    if isinstance(moment, datetime.timedelta):
-        return time.time_ns() - int(moment.total_seconds() * 1e9)
-    if isinstance(moment, datetime.datetime):
-        if moment.tzinfo is None:
-            raise ConfigError(
-                setting,
-                moment,
-                "an aware datetime, such as datetime.now(timezone.utc): a naive "
-                "one means another instant in each time zone",
-            )
-        return int(moment.timestamp() * 1e9)
-    if isinstance(moment, int | float) and math.isfinite(moment):
-        return time.time_ns() - int(moment * 1e9)
-    raise ConfigError(setting, moment, "an aware datetime, a timedelta or seconds")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Query:
     """Which records, in which order, and how many. None means any.
 
@@ -96,11 +80,14 @@ class Query:
         min_level: At least this level.
         logger: This logger and the ones below it.
         text: A part of the message, whatever its case.
-        trace_id: 32 hexadecimal digits.
+        trace_id: 32 hexadecimal digits, or the first of them.
         asyncio_task: The number of an asyncio task.
         since: Not before; an aware datetime, or a duration back from now.
         until: Before; likewise.
         attributes: Names and values that a record's attributes must have.
+        where: What the text of `parse` asks for; joined to the others by AND.
+        after: Only records with a higher sequence.
+        before: Only records with a lower sequence.
         limit: At most so many records; None for all.
         newest_first: The order, by sequence. The limit counts in this order.
     """
@@ -116,6 +103,9 @@ class Query:
     since: Moment | None = None
     until: Moment | None = None
     attributes: Mapping[str, object] | None = None
+    where: Expression | None = None
+    after: int | None = None
+    before: int | None = None
     limit: int | None = 200
     newest_first: bool = True
 
@@ -124,98 +114,128 @@ class Query:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, str(value))
-        for name, kind in (("text", str), ("logger", str), ("limit", int)):
+        for name, kind in _KINDS.items():
             value = getattr(self, name)
             if value is not None and not isinstance(value, kind):
                 raise ConfigError(name, value, f"of type {kind.__name__}, or None")
         if self.limit is not None and self.limit < 0:
             raise ConfigError("limit", self.limit, "0 or more, or None for all")
-        if self.attributes is not None and not isinstance(self.attributes, Mapping):
-            raise ConfigError("attributes", self.attributes, "a mapping")
-        for setting in ("level", "min_level"):
-            if getattr(self, setting) is not None:
-                level_number(setting, getattr(self, setting))
+        _ = self._terms  # which say what is wrong
 
-    @property
-    def lowest_level(self) -> int:
-        """No record below this level matches."""
-        if self.min_level is not None:
-            return level_number("min_level", self.min_level)
-        return level_number("level", self.level) if self.level is not None else 0
+    @classmethod
+    def parse(cls, search: str, /, **filters: Unpack[Filters]) -> Self:
+        """Return what a text asks for: ``"level>=warning task:import-* timeout"``.
 
-    def predicates(self) -> list[Callable[[Sealed], bool]]:
+        Args:
+            search: As the grammar in ``docs/reference/query.md`` has it; empty: any.
+            **filters: The attributes, joined to the text by AND.
+
+        Raises:
+            QueryError: The text means nothing.
+            ConfigError: A filter cannot have its value, or there is no such filter.
+        """
+        check_names(filters, Filters.__annotations__)
+        if not isinstance(search, str):
+            raise ConfigError("search", search, "the text of a query")
+        terms = [each for each in (parse(search), filters.get("where")) if each]
+        if terms:
+            filters["where"] = all_of(terms[0], terms[1:])
+        return cls(**filters)
+
+    def __str__(self) -> str:
+        """The text that `parse` reads as a query for the same records.
+
+        Sequences, limit and order are no part of it. Of an attribute that is no
+        plain value, only the text is compared.
+        """
+        terms = self._terms
+        return str(all_of(terms[0], terms[1:])) if terms else ""
+
+    def plan(self) -> Plan:
+        """Return what an index can answer."""
+        return common_plan(self._terms)
+
+    def predicates(self, family: Family | None = None) -> list[Test]:
         """Return what a matching record passes, cheapest first.
 
         Durations count back from the moment of this call.
 
+        Args:
+            family: Knows the jobs inside a job; without it ``under:`` finds those
+                directly inside alone.
+        """
+        tests: list[Test] = []
+        if self.after is not None:
+            tests.append(_by_sequence(operator.gt, self.after))
+        if self.before is not None:
+            tests.append(_by_sequence(operator.lt, self.before))
+        known = family if family is not None else _no_family
+        evaluation = Evaluation(now_ns=time.time_ns(), family=known)
+        return tests + tests_of(self._terms, evaluation)
+
+    @functools.cached_property
+    def _terms(self) -> tuple[Expression, ...]:
+        """What a record must meet.
+
         Raises:
             ConfigError: A value cannot mean anything, such as a naive datetime.
         """
-        tests: list[Callable[[Sealed], bool]] = []
+        return (*self._place_terms(), *self._value_terms())
+
+    def _place_terms(self) -> Iterator[Expression]:
         if self.task_id is not None:
-            task_id = self.task_id
-            tests.append(lambda r: bool(r[WHO][_TASK_ID] == task_id))
+            yield Like("task", Glob((str(self.task_id),)))
         if self.asyncio_task is not None:
-            number = self.asyncio_task
-            tests.append(lambda r: bool(r[WHO][_NUMBER] == number))
+            yield Like("asyncio", Glob((str(int(self.asyncio_task)),)))
         if self.min_level is not None:
-            lowest = level_number("min_level", self.min_level)
-            tests.append(lambda r: bool(r[ORIGIN][_LEVEL] >= lowest))
+            yield Level(">=", level_number("min_level", self.min_level))
         if self.level is not None:
-            exactly = level_number("level", self.level)
-            tests.append(lambda r: bool(r[ORIGIN][_LEVEL] == exactly))
-        if self.since is not None:
-            since_ns = _instant_ns("since", self.since)
-            tests.append(lambda r: r[TIMESTAMP_NS] >= since_ns)
-        if self.until is not None:
-            until_ns = _instant_ns("until", self.until)
-            tests.append(lambda r: r[TIMESTAMP_NS] < until_ns)
+            yield Level(":", level_number("level", self.level))
         if self.logger is not None:
-            tests.append(_below(self.logger))
+            yield Like("logger", Glob((self.logger,)))
         if self.trace_id is not None:
-            tests.append(_in_trace(self.trace_id))
-        wanted = dict(self.attributes or {})
+            yield _in_trace(self.trace_id)
+        if self.since is not None:
+            yield _time("since", ">=", self.since)
+        if self.until is not None:
+            yield _time("until", "<", self.until)
+
+    def _value_terms(self) -> Iterator[Expression]:
+        for key, value in (self.attributes or {}).items():
+            yield Attribute(key, ":", Constant.of(value))
         if self.run_id is not None:
-            wanted["run_id"] = self.run_id
-        tests.extend(_has(name, value) for name, value in wanted.items())
+            yield AttributeLike(RUN_ID, Glob((str(self.run_id),)))
         if self.text is not None:
-            text = self.text.lower()
-            tests.append(lambda r: text in r[MESSAGE].lower())
-        return tests
+            yield Message(self.text.lower())
+        if self.where is not None:
+            yield self.where
 
 
-def _below(logger: str) -> Callable[[Sealed], bool]:
-    prefix = f"{logger}."
-
-    def test(record: Sealed) -> bool:
-        name = record[ORIGIN][_LOGGER]
-        return bool(name == logger or name.startswith(prefix))
-
-    return test
+_KINDS: Final[Mapping[str, type]] = {
+    "text": str, "logger": str, "trace_id": str, "asyncio_task": int,
+    "attributes": Mapping, "where": Expression, "after": int, "before": int,
+    "limit": int,
+}  # fmt: skip
 
 
-def _in_trace(trace_id: str) -> Callable[[Sealed], bool]:
+def _time(setting: str, comparison: str, moment: Moment) -> Time:
     try:
-        wanted = bytes.fromhex(trace_id)
-    except ValueError:
-        raise ConfigError("trace_id", trace_id, "32 hexadecimal digits") from None
-
-    def test(record: Sealed) -> bool:
-        span = record[SPAN]
-        return span is not None and bool(span[0] == wanted)
-
-    return test
+        return Time(comparison, moment_of(moment))
+    except UnfitError as unfit:
+        raise ConfigError(setting, moment, str(unfit)) from None
 
 
-def _has(name: str, value: object) -> Callable[[Sealed], bool]:
-    # As it would have been logged: a list as a tuple, an Enum member as its name.
-    # So no code of the application runs where a follower's filters do.
-    logged, text = snapshot(value), str(value)
+def _in_trace(trace_id: str) -> Hex:
+    try:
+        return Hex("trace", trace_id)
+    except UnfitError:
+        expected = "32 hexadecimal digits, or the first of them"
+        raise ConfigError("trace_id", trace_id, expected) from None
 
-    def test(record: Sealed) -> bool:
-        if name not in record[KEYS]:
-            return False
-        found: Any = record[VALUES][record[KEYS].index(name)]
-        return bool(found == logged) or str(found) == text
 
-    return test
+def _by_sequence(compare: Callable[[int, int], bool], bound: int) -> Test:
+    return lambda record: compare(record[SEQUENCE], bound)
+
+
+def _no_family(task_id: str) -> Container[str | None]:  # noqa: ARG001
+    return ()

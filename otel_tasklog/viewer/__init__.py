@@ -1,4 +1,4 @@
-"""Looking at records that arrive from other programs."""
+"""Looking at records from outside: those of other programs, and of a running one."""
 
 from otel_tasklog.delivery._decode import DecodedRecord
 from otel_tasklog.viewer._receiver import Receiver

@@ -8,7 +8,9 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections import UserDict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from opentelemetry import trace
@@ -348,6 +350,40 @@ def test_values_of_keys_that_name_a_secret_are_redacted(
     assert "hunter2" not in repr(harness.last().to_dict())
     assert harness.tasklog.flush()
     assert b"hunter2" not in harness.sender.bodies[0]
+
+
+def test_a_secret_is_known_by_either_end_of_a_long_key_and_if_it_is_numbered(
+    harness: Harness,
+) -> None:
+    class Headers(UserDict[str, str]):
+        def items(self) -> Any:
+            return [("auth", "s3cret"), ("auth", "s3cret"), ("session", "s3cret")] * 2
+
+    keys = {"k" * 1_000 + ".password": "s3cret", "password." + "k" * 1_000: "s3cret"}
+    harness.log.info("text", extra={**keys, "inner": keys, "headers": Headers()})
+    assert "s3cret" not in str(harness.last().to_dict())
+    assert len(cast("dict[str, object]", harness.last().attributes["headers"])) == 6
+
+
+def test_a_key_of_an_enum_is_its_text_and_renames_no_other(harness: Harness) -> None:
+    class Key(StrEnum):
+        USER = "user"
+
+    extra: dict[Any, object] = {Key.USER: 1}
+    for each in (extra, {"user": 1}):
+        harness.log.info("text", extra=each)
+        assert harness.last().attributes == {"user": 1}
+
+
+def test_a_logger_named_by_an_enum_has_a_plain_name(harness: Harness) -> None:
+    class Name(StrEnum):
+        APP = "the.app"
+
+    for args in ((), ("bad",)):
+        record = logging.LogRecord(Name.APP, 20, "f.py", 1, "text", args, None)
+        assert harness.tasklog.handler.handle(record)
+        assert harness.last().logger == "the.app"
+        assert type(harness.last().logger) is str
 
 
 def test_counts_of_tokens_are_no_secret(harness: Harness) -> None:

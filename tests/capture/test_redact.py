@@ -127,6 +127,8 @@ TEXTS = {
         "curl -H 'Authorization: [redacted]' https://y"
     ),
     "Cookie: a=b; c=d\nHost: y": "Cookie: [redacted]\nHost: y",
+    '[["Cookie", "a, \\"b]"], ["Host", "y"]]': '[["Cookie", "[redacted]"], ["Host", "y"]]',
+    "[['Host', 'y'], ['pin', 1234]]": "[['Host', 'y'], ['pin', [redacted]]]",
     "[(b'authorization', b'x'), (b'host', b'y')]": (
         "[(b'authorization', b'[redacted]'), (b'host', b'y')]"
     ),
@@ -195,6 +197,7 @@ HARMLESS = [
     "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----",
     "('user', 'bob'), --verbose x, --, a -- b, ---- token ----",
     "prompt_tokens=5 max_tokens: 7",
+    "[['user', 'password', 'email'], ['password', 'pin', 'token']]",
     "\ud800 \udc80 日本 \x00",
 ]
 
@@ -349,7 +352,7 @@ def hostile() -> Iterator[str]:
         "--a ", "--password ", "- -", "eyJ", "eyJa.", "%3DeyJ", "\\neyJ", "://",
         "://a:", "://a:b@", "://:@", "4111 ", "41111111", "-----BEGIN PRIVATE KEY",
         "-----BEGIN ", "bearer ", "basic a", "authorization: digest ", "ghp_", "sk-a",
-        "xoxb-", "aws/", "AKIA", "SG.a.", "= ", "[redacted]", "\ud800",
+        "xoxb-", "aws/", "AKIA", "SG.a.", "= ", "[redacted]", "\ud800", "%3D:b'cookie", "[['a',", "[['a', '", "[['pin', 'a", '[["pin","',
     ):  # fmt: skip
         yield piece * (size // len(piece))
     yield 'password="' + '\\"' * (size // 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -235,6 +235,15 @@ def test_misused_scopes_say_what_to_do() -> None:
         @task("x")
         def generator() -> Iterator[int]:
             yield 1
+
+
+def test_what_is_bound_is_never_taken_for_what_a_record_has(harness: Harness) -> None:
+    numbered: dict[Any, object] = {1: "a"}
+    with task("job", attributes=numbered), bind(message="m", asctime="t", name="n"):
+        harness.log.info("text")
+    assert harness.last().attributes == {
+        "1": "a", "extra.message": "m", "extra.asctime": "t", "name": "n",
+    }  # fmt: skip
 
 
 def test_bind_lasts_for_the_context_or_the_block(harness: Harness) -> None:

@@ -313,7 +313,7 @@ def test_an_endpoint_says_where_and_whether_with_tls(
     endpoint: str, target: tuple[str, bool]
 ) -> None:
     config = Config(endpoint=endpoint, protocol="grpc")
-    assert _grpc._target(config) == target
+    assert _grpc.target_of(config) == target
 
 
 def test_metadata_is_in_lower_case(

@@ -130,8 +130,8 @@ def test_live_tasks_are_sorted_by_number_and_never_numbered_by_looking() -> None
         children = [asyncio.create_task(child(), name=f"child-{n}") for n in (1, 2)]
         await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
-        found = await asyncio.to_thread(live_tasks, loop)
-        assert await asyncio.to_thread(live_tasks, loop) == found
+        found = await asyncio.to_thread(live_tasks, loop, str)
+        assert await asyncio.to_thread(live_tasks, loop, str) == found
         for each in (silent, *children):
             each.cancel()
         return found

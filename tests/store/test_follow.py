@@ -71,7 +71,10 @@ class Stage:
         self.unfinished: list[Sealed] = []
         self.publisher = Publisher()
         self.ring = Ring(
-            records=10_000, size_bytes=10**9, unfinished=lambda: self.unfinished
+            records=10_000,
+            size_bytes=10**9,
+            unfinished=lambda: self.unfinished,  # type: ignore[arg-type,return-value]
+            finish=list,  # type: ignore[arg-type]
         )
         self.followers = Followers(
             self.ring,
@@ -84,7 +87,7 @@ class Stage:
         self.followers.publish(records)
 
     def follow(self, backlog_records: int | None = None, **filters: Any) -> Follower:
-        return self.followers.follow(filters, 10_000, backlog_records)  # type: ignore[arg-type]
+        return self.followers.follow("", filters, 10_000, backlog_records)  # type: ignore[arg-type]
 
 
 def sequences(records: Iterable[otel_tasklog.TaskRecord]) -> list[int]:
@@ -148,6 +151,24 @@ def test_a_follower_has_what_a_query_finds_without_gap_or_double(
     everything = stage.ring.select(whole)
     assert list(follower) == everything[max(len(before) - backlog_records, 0) :]
     assert follower.missed == 0
+
+
+def test_who_follows_a_job_hears_of_jobs_that_begin_in_it_later(
+    harness: Harness,
+) -> None:
+    def work(*jobs: str) -> None:
+        with contextlib.ExitStack() as inside:
+            for job in jobs:
+                inside.enter_context(otel_tasklog.task(job))
+                harness.log.info(job)
+
+    work("import", "file-1")
+    follower = harness.tasklog.follow("under:import -file-1", backlog_records=10)
+    work("report", "page-1")
+    work("import", "file-2", "row-7")
+    harness.tasklog.close()
+    found = [record.message for record in follower]
+    assert found == ["import", "import", "file-2", "row-7"]
 
 
 def test_a_record_whose_call_was_under_way_is_not_left_out() -> None:

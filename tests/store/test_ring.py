@@ -6,33 +6,31 @@ import datetime
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rings import fill, make_ring, sealed
 
 import otel_tasklog
 from otel_tasklog import ConfigError, Query
-from otel_tasklog.capture._record import NO_REST, Sealed, TaskRecord
+from otel_tasklog.capture._record import TaskRecord
+from otel_tasklog.store import _search
+from otel_tasklog.store._chunks import CHUNK_RECORDS
+from otel_tasklog.store._expression import Expression
 from otel_tasklog.store._memory import Ring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from conftest import Harness
 
+    from otel_tasklog.capture._record import Captured, Sealed
+    from otel_tasklog.store._expression import Evaluation
+
 TASKS = ["a", "b", None]
 LEVELS = [10, 20, 30, 40]
-
-
-def sealed(
-    sequence: int, task_id: str | None = None, level: int = 20, message: str = "m"
-) -> Sealed:
-    name = logging.getLevelName(level)
-    origin = ("log", level, 9, name, "p", 1, "f", 1, "t", 1)
-    who = (task_id, None, None, None, None)
-    return (sequence, sequence, origin, who, None, message, None, (), (), NO_REST)
 
 
 records = st.lists(
@@ -70,7 +68,7 @@ def test_a_query_finds_what_a_plain_list_holds(
     everything = [sealed(i, *fields) for i, fields in enumerate(logged)]
     finished = everything[: max(len(everything) - unfinished, 0)]
     waiting = everything[len(finished) :]
-    ring = Ring(records=capacity, size_bytes=10**9, unfinished=lambda: waiting)
+    ring = make_ring(records=capacity, waiting=waiting)
     for start in range(0, len(finished), batch):
         part = finished[start : start + batch]
         ring.keep(part, [1] * len(part))
@@ -93,7 +91,7 @@ def test_a_query_finds_what_a_plain_list_holds(
 def test_the_byte_bound_holds_and_what_is_kept_is_the_newest(
     sizes: list[int], bound: int
 ) -> None:
-    ring = Ring(records=10**6, size_bytes=bound, unfinished=list)
+    ring = make_ring(size_bytes=bound)
     for number, size in enumerate(sizes):
         ring.keep([sealed(number, "t")], [size])
         assert ring.kept_bytes <= bound
@@ -103,11 +101,193 @@ def test_the_byte_bound_holds_and_what_is_kept_is_the_newest(
 
 
 def test_an_evicted_task_leaves_nothing_behind() -> None:
-    ring = Ring(records=10, size_bytes=10**9, unfinished=list)
-    for number in range(2_000):
-        ring.keep([sealed(number, f"task-{number}")], [1])
+    ring = make_ring(records=10)
+    jobs = [
+        sealed(number, f"task-{number}", parent_id=f"task-{number - 1}")
+        for number in range(2_000)
+    ]
+    fill(ring, jobs)
     assert len(ring._by_task) == 10
+    assert len(ring._nested) == 10
     assert sum(len(c.records) for c in ring._chunks) == 10
+    assert ring.family("task-1988") == {"task-1988"}
+    assert len(ring.family("task-1990")) == 10
+
+
+def test_no_list_is_long_however_many_records_are_of_one_task() -> None:
+    """What is left of a list moves up at each eviction, and is copied for a query."""
+    ring = make_ring(records=5_000)
+    fill(ring, [sealed(number, "t", 40) for number in range(12_000)])
+    for pile in (ring._by_task["t"], ring._notable):
+        assert sum(map(len, pile)) == 5_000
+        assert max(map(len, pile)) <= CHUNK_RECORDS
+        assert len(pile) <= 5_000 // CHUNK_RECORDS + 2
+
+
+class Seen(Expression):
+    """Passes all records, and counts them."""
+
+    __slots__ = ("number",)
+    cost = 0
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def compile(self, evaluation: Evaluation) -> Callable[[Sealed], bool]:
+        def test(record: Sealed) -> bool:
+            self.number += 1
+            return True
+
+        return test
+
+    def __str__(self) -> str:
+        return ""
+
+
+@pytest.mark.parametrize("newest_first", [True, False], ids=["newest", "oldest"])
+@pytest.mark.parametrize(
+    "filters",
+    [{}, {"task_id": "t"}, {"min_level": "ERROR"}, {"text": "m"}],
+    ids=["all", "task", "level", "text"],
+)
+def test_a_query_looks_at_no_more_than_it_needs(
+    filters: dict[str, Any], *, newest_first: bool
+) -> None:
+    ring = make_ring(waiting=[sealed(number, "t", 40) for number in (8_000, 8_001)])
+    fill(ring, [sealed(number, "t", 40) for number in range(8_000)])
+    seen = Seen()
+    query = Query(where=seen, limit=50, newest_first=newest_first, **filters)
+    assert len(ring.select(query)) == 50
+    assert seen.number <= 2 + CHUNK_RECORDS
+
+
+def test_a_query_finishes_no_more_of_what_waits_than_it_needs() -> None:
+    waiting = [sealed(number) for number in range(5_000)]
+    finished: list[Sealed] = []
+
+    def finish(part: Sequence[Captured]) -> Sequence[Sealed]:
+        finished.extend(part)  # type: ignore[arg-type]
+        return part  # type: ignore[return-value]
+
+    ring = Ring(
+        records=10_000,
+        size_bytes=10**9,
+        unfinished=lambda: waiting,  # type: ignore[arg-type,return-value]
+        finish=finish,
+    )
+    assert len(ring.select(Query(limit=50))) == 50
+    assert len(finished) <= CHUNK_RECORDS
+
+
+@given(
+    count=st.integers(0, 3 * CHUNK_RECORDS),
+    swapped=st.lists(st.integers(0, 3 * CHUNK_RECORDS), max_size=8),
+    after=st.one_of(st.none(), st.integers(-1, 3 * CHUNK_RECORDS)),
+    before=st.one_of(st.none(), st.integers(-1, 3 * CHUNK_RECORDS)),
+)
+def test_a_page_is_between_its_sequences(
+    count: int, swapped: list[int], after: int | None, before: int | None
+) -> None:
+    """Also where threads have appended in another order than they drew numbers."""
+    order = list(range(count))
+    for at in swapped:
+        if at + 1 < count:
+            order[at], order[at + 1] = order[at + 1], order[at]
+    ring = make_ring()
+    fill(ring, [sealed(number) for number in order])
+    query = Query(after=after, before=before, limit=None, newest_first=False)
+    for _ in range(2):  # the second time, chunks know what they hold
+        found = [record.sequence for record in ring.select(query)]
+        low = -1 if after is None else after
+        high = count if before is None else before
+        assert found == [number for number in range(count) if low < number < high]
+
+
+links = st.lists(
+    st.tuples(st.sampled_from("abcdef"), st.sampled_from(["a", "b", "c", "d", None])),
+    max_size=30,
+)
+
+
+@given(
+    jobs=links,
+    batch=st.integers(1, 7),
+    capacity=st.integers(1, 20),
+    unfinished=st.integers(0, 5),
+)
+def test_a_family_is_what_the_records_that_are_there_say(
+    jobs: list[tuple[str, str | None]], batch: int, capacity: int, unfinished: int
+) -> None:
+    everything = [
+        sealed(number, task_id, parent_id=parent_id)
+        for number, (task_id, parent_id) in enumerate(jobs)
+    ]
+    finished = everything[: max(len(everything) - unfinished, 0)]
+    waiting = everything[len(finished) :]
+    ring = make_ring(records=capacity, waiting=waiting)
+    live = {job: ring.live_family(job) for job in "abcdef"}
+    for start in range(0, len(finished), batch):
+        fill(ring, finished[start : start + batch])
+        for job in "abcdef":
+            family = family_of(job, finished[: start + batch][-capacity:])
+            assert ring.family(job) == family
+            assert {other for other in "abcdef" if other in live[job]} == family
+    there = finished[-capacity:] + waiting[-capacity:]
+    for job in "abcdef":
+        family = family_of(job, there)
+        query = Query.parse(f"under:{job}", limit=None, newest_first=False)
+        found = [record.sequence for record in ring.select(query)]
+        seen = everything[-capacity:]
+        assert found == [r[0] for r in seen if {r[3][0], r[3][1]} & family]
+
+
+def family_of(job: str, there: list[Sealed]) -> set[str]:
+    """Return the same, found out by asking again until nothing is added."""
+    family = {job}
+    while True:
+        inner = {r[3][0] for r in there if r[3][1] in family} - family
+        if not inner:
+            return family
+        family |= inner
+
+
+class Clock:
+    """Advances by a second whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+@pytest.mark.parametrize(
+    "search", ["", "task:t", "level>=error", "m", "nowhere", "-m"], ids=str
+)
+def test_a_query_gives_up_in_time_and_says_so(
+    search: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = make_ring()
+    fill(ring, [sealed(number, "t", 40) for number in range(10 * CHUNK_RECORDS)])
+    monkeypatch.setattr(_search, "monotonic", Clock())
+    query = Query.parse(search, limit=None)
+    part = ring.select(query, 3.5)
+    assert not part.complete
+    assert ring.select(query, 60.0).complete
+    whole = ring.select(query)
+    assert whole.complete
+    assert part == whole[: 3 * CHUNK_RECORDS]
+
+
+def test_an_answer_that_ends_before_the_time_is_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ring = make_ring()
+    fill(ring, [sealed(number, "t", 40) for number in range(3 * CHUNK_RECORDS)])
+    monkeypatch.setattr(_search, "monotonic", Clock())
+    assert ring.select(Query(limit=None), 3.5).complete
+    assert ring.select(Query(limit=50), 1.5).complete
 
 
 def test_readers_see_each_record_once_and_in_order_while_it_is_written(

@@ -186,7 +186,7 @@ KEYS: Final = (
     keyed("`'1st'`", {"1st": 1}, '{"1st": 1}'),
     keyed("a lone surrogate", {"a\ud800": 1}, r'{"a\\ud800": 1}'),
     keyed("`5`", {5: 1}, '{"5": 1}'),
-    keyed("10,000 characters", {10_000 * "k": 1}, '{"kkkkkkkkkkkk…kkkkkkkkkkkkk… [9784 characters cut]", 239 characters: 1}'),
+    keyed("10,000 characters", {10_000 * "k": 1}, '{"kkkkkkkkkkkk…kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk", 240 characters: 1}'),
     keyed("`'level'`", {"level": 1}, '{"extra.level": 1}'),
     keyed("`'severity'`", {"severity": 1}, '{"extra.severity": 1}'),
     keyed("`'lvl'`", {"lvl": 1}, '{"extra.lvl": 1}'),

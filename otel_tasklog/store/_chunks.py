@@ -1,0 +1,105 @@
+"""Records in short lists: what the ring, and each of its indexes, is made of.
+
+A long list costs its owner at each eviction, for what is left moves up, and others
+at each copy, during which the interpreter runs nothing else. So none is longer than
+`CHUNK_RECORDS`, however many records there are.
+
+Guarantees: one writer, the worker. Readers copy a list, which is one step of the
+interpreter, and look at the copy.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from otel_tasklog.capture._record import MESSAGE, REST, SEQUENCE, Rest, Sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["CHUNK_RECORDS", "Chunk", "Pile", "parts_of", "put", "trim"]
+
+CHUNK_RECORDS: Final = 512
+
+_EXCEPTION_MESSAGE: Final = Rest._fields.index("exception_message")
+_STACKTRACE: Final = Rest._fields.index("exception_stacktrace")
+
+Pile: TypeAlias = list[list[Sealed]]
+"""Some of the ring's records, oldest first, in lists of at most `CHUNK_RECORDS`."""
+
+
+class Chunk:
+    """Consecutive records, their sizes, and the highest level among them."""
+
+    __slots__ = ("_joined", "_span", "highest", "records", "sizes")
+
+    def __init__(self) -> None:
+        self.records: list[Sealed] = []
+        self.sizes = array("q")
+        self.highest = 0
+        # Found out by readers, of a full chunk; at worst by two of them at once.
+        self._joined: str | None = None
+        self._span: tuple[int, int] | None = None
+
+    def lacks(self, text: str) -> bool:
+        """Return whether surely none of its records has this lower-case text.
+
+        In the message, the exception's message or the stacktrace. From any thread.
+        What is joined stays until the chunk goes: a program that is searched pays
+        for its texts twice, which the ring's bound in bytes does not count.
+        """
+        if self._joined is None:
+            records = self._all_records()
+            if records is None:
+                return False
+            texts = [record[MESSAGE] for record in records]
+            for record in records:
+                rest = record[REST]
+                texts += filter(None, (rest[_EXCEPTION_MESSAGE], rest[_STACKTRACE]))
+            self._joined = "\n".join(texts).lower()
+        return text not in self._joined
+
+    def is_outside(self, after: int | None, before: int | None) -> bool:
+        """Return whether surely none of its sequences is between. From any thread."""
+        if self._span is None:
+            records = self._all_records()
+            if records is None:
+                return False
+            # Threads append in nearly the order of their sequences.
+            sequences = [record[SEQUENCE] for record in records]
+            self._span = min(sequences), max(sequences)
+        lowest, highest = self._span
+        return (after is not None and highest <= after) or (
+            before is not None and lowest >= before
+        )
+
+    def _all_records(self) -> list[Sealed] | None:
+        """Return its records, or None if it still grows, or shrinks already."""
+        records = self.records.copy()
+        return records if len(records) == CHUNK_RECORDS else None
+
+
+def put(pile: Pile, records: Iterable[Sealed]) -> None:
+    """Add records. By the worker alone."""
+    for record in records:
+        if pile and len(pile[-1]) < CHUNK_RECORDS:
+            pile[-1].append(record)
+        else:
+            pile.append([record])
+
+
+def trim(pile: Pile, count: int) -> None:
+    """Drop so many of the oldest. By the worker alone."""
+    while pile and count >= len(pile[0]):
+        count -= len(pile[0])
+        del pile[0]
+    if count:
+        del pile[0][:count]
+
+
+def parts_of(pile: Pile, *, newest_first: bool) -> Iterator[list[Sealed]]:
+    """Yield copies, oldest first within each, one when it is asked for."""
+    parts = pile.copy()
+    for part in reversed(parts) if newest_first else parts:
+        yield part.copy()

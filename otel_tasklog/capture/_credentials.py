@@ -76,7 +76,7 @@ _ISSUERS: Final[Mapping[str, str]] = {
     "AIza": r"[\w-]{35}",  # Google
     "GOCSPX-": r"[\w-]{20,}+",
     "ya29.": r"[\w.-]{20,}+",
-    "sk-": r"(?=[\w-]*[0-9])[\w-]{32,}+",  # OpenAI, Anthropic
+    "sk-": r"(?=[\w-]*[0-9])[\w-]{32,}+",  # services of language models
     "hf_": r"[A-Za-z0-9]{30,}+",  # Hugging Face
     "npm_": r"[A-Za-z0-9]{30,}+",
     "pypi-": r"[\w-]{50,}+",

@@ -16,9 +16,10 @@ Guarantees:
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, Protocol
 from weakref import ref
 
 from otel_tasklog._config import check_names
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from otel_tasklog.store._memory import Ring
 
 __all__ = ["Follower", "Followers"]
+
+NAP_SECONDS: Final = 1.0
+"""How long a thread that waits for a record sleeps at once, at most."""
 
 
 class Follower:
@@ -109,7 +113,7 @@ class Follower:
             came: SimpleQueue[None] = SimpleQueue()
             with self._feed.woken_by(partial(came.put, None)) as changed:
                 if not changed:
-                    came.get()
+                    _sleep_until(came)
         return record
 
     def __enter__(self) -> Self:
@@ -123,6 +127,14 @@ class Follower:
 
     async def __aexit__(self, *raised: object) -> None:
         self.close()
+
+
+def _sleep_until(came: SimpleQueue[None]) -> None:
+    # Not in one stretch: the handler of a signal that comes just before a thread falls
+    # asleep, and on Windows of any signal, waits until the thread wakes.
+    while True:
+        with suppress(Empty):
+            return came.get(timeout=NAP_SECONDS)
 
 
 def _refuse_in_a_coroutine() -> None:

@@ -69,3 +69,14 @@ def test_ctrl_c_ends_a_program_that_follows(run: Run) -> None:
     done = run(INTERRUPTED)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["x", "interrupted, missed 0"]
+
+
+def test_a_signal_that_does_not_wake_the_reader_ends_it_all_the_same(run: Run) -> None:
+    """One that another thread took, or that came just before the reader slept."""
+    done = run(
+        INTERRUPTED.replace(
+            "os.kill(os.getpid()", "signal.pthread_kill(threading.get_ident()"
+        )
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["x", "interrupted, missed 0"]

@@ -33,6 +33,7 @@ from otel_tasklog._install import current, install
 from otel_tasklog._processor import TaskLogProcessor
 from otel_tasklog._secrets import SECRET_KEYS, SECRET_PATTERNS
 from otel_tasklog._tasklog import TaskLog
+from otel_tasklog._waits import AwaitedTask, TaskWait
 from otel_tasklog.capture._filter import TaskLogFilter
 from otel_tasklog.capture._handler import TaskLogHandler
 from otel_tasklog.capture._record import TaskRecord
@@ -51,6 +52,7 @@ __all__ = [
     "SECRET_KEYS",
     "SECRET_PATTERNS",
     "AlreadyInstalledError",
+    "AwaitedTask",
     "Bucket",
     "ClosedError",
     "Config",
@@ -73,6 +75,7 @@ __all__ = [
     "TaskLogProcessor",
     "TaskRecord",
     "TaskSummary",
+    "TaskWait",
     "bind",
     "current",
     "current_task_id",

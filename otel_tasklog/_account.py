@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter as Tally
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,7 @@ def account(
     dropped_bytes += Tally(closed=abandoned_bytes, buffer_full=intake.dropped_bytes)
     kept = ring.kept + waiting
     beyond = max(kept - ring.max_records, 0)
+    pending = exportable - abandoned + (outbox.records if outbox is not None else 0)
     return Stats(
         captured=captured,
         accepted=taken + exportable + dropped_here,
@@ -70,17 +72,27 @@ def account(
         dropped_bytes_by=dict(dropped_bytes),
         spooled=outbox.spooled if outbox is not None else 0,
         spooled_bytes=outbox.overflow.size_bytes if outbox is not None else 0,
-        pending=exportable - abandoned + (outbox.records if outbox is not None else 0),
+        pending=pending,
         pending_bytes=waiting_bytes - abandoned_bytes + outbox.size_bytes
         if outbox is not None
         else 0,
         in_flight=outbox.sent_records if outbox is not None else 0,
+        lag_seconds=_lag_seconds(intake, outbox, pending),
         kept=kept - beyond,
         kept_bytes=ring.kept_bytes,
         evicted=ring.evicted + dropped_here + intake.unseen.value + beyond,
         dropped_attributes=dropped_attributes,
         last_error=outbox.last_error if outbox is not None else None,
     )
+
+
+def _lag_seconds(intake: Intake, outbox: Outbox | None, pending: int) -> float | None:
+    if outbox is None:
+        return None
+    oldest_ns = outbox.oldest_ns() if outbox.records else intake.oldest_ns()
+    if oldest_ns is None or not pending:
+        return 0.0
+    return max(time.time_ns() - oldest_ns, 0) / 1e9
 
 
 class LeftOut:

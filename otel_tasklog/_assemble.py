@@ -16,6 +16,7 @@ from otel_tasklog.capture._clean import Cleaner, Limits
 from otel_tasklog.capture._names import AttributeNames, clean_text
 from otel_tasklog.capture._redact import REDACTED, Redactor
 from otel_tasklog.capture._values import Value, cut, snapshot
+from otel_tasklog.delivery._buffer import Intake
 from otel_tasklog.delivery._encode import Encoder
 from otel_tasklog.delivery._http import HttpSender
 from otel_tasklog.delivery._outbox import Outbox
@@ -24,15 +25,24 @@ from otel_tasklog.delivery._owners import prepare
 from otel_tasklog.delivery._refused import Refused
 from otel_tasklog.delivery._spool import Spool
 from otel_tasklog.delivery._wire import key_values
+from otel_tasklog.store._memory import Ring
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from otel_tasklog._config import Config
+    from otel_tasklog.capture._resolve import Resolver
     from otel_tasklog.delivery._senders import Sender
 
-__all__ = ["Shared", "make_outbox", "make_sender", "make_shared"]
+__all__ = [
+    "Shared",
+    "make_intake",
+    "make_outbox",
+    "make_ring",
+    "make_sender",
+    "make_shared",
+]
 
 ATTRIBUTES: Final = 96
 """A default Loki takes 128 of a record, with eight that it makes itself."""
@@ -113,6 +123,36 @@ def _cleaned(resource: Resource, names: AttributeNames) -> dict[str, Value]:
             value = clean_text(cut(value, RESOURCE_CHARACTERS))
         cleaned[name] = value
     return cleaned
+
+
+def make_intake(
+    config: Config,
+    *,
+    export_level: int,
+    start: Callable[[], bool],
+    followed: Callable[[], bool],
+    own_threads: Collection[int | None],
+) -> Intake:
+    """Return an empty intake; `Intake` says what is what."""
+    return Intake(
+        limits=(config.buffer_records, config.buffer_bytes),
+        export_level=export_level,
+        start=start,
+        followed=followed,
+        drop_newest=config.drop_policy == "newest",
+        block_seconds=config.block_seconds,
+        own_threads=own_threads,
+    )
+
+
+def make_ring(config: Config, intake: Intake, resolve: Resolver) -> Ring:
+    """Return an empty ring, which shows what waits in the intake, too."""
+    return Ring(
+        records=config.ring_records,
+        size_bytes=config.ring_bytes,
+        unfinished=intake.unfinished,
+        finish=resolve,
+    )
 
 
 def make_outbox(

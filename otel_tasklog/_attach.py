@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 from weakref import ref
 
 from otel_tasklog._config import level_number
@@ -49,6 +49,27 @@ _OFF_MAIN: Final = Hint(
     "alone take the signal over, and this TaskLog was made by another; call install() "
     "on the main thread, or pass handle_sigterm=False if that is meant",
 )
+
+
+class AccessPoint(Protocol):
+    """What lets others ask this process; see ``viewer/_access_point.py``."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether `open` would do nothing."""
+        ...
+
+    def open(self) -> None:
+        """Open it. On the worker's thread."""
+        ...
+
+    def withdraw(self) -> None:
+        """Leave no trace: the process ends. From a signal's handler."""
+        ...
+
+    def close(self) -> None:
+        """End it, soon."""
+        ...
 
 
 class Attachment:
@@ -104,6 +125,7 @@ class Attachment:
         self._attached = False
         self._inspected = False
         self._deliver: Callable[[], object] = lambda: None
+        self._access: AccessPoint | None = None
         self._ends_at = 0.0
         alive = (each for each in self._made if each() is not None)
         Attachment._made = (*alive, ref(self))
@@ -113,8 +135,10 @@ class Attachment:
         *,
         at_exit: Callable[[], object],
         at_termination: Callable[[], object],
+        access: AccessPoint | None,
     ) -> None:
         """Attach everything the settings ask for."""
+        self._access = access
         if self._config.level is not None:
             root = logging.getLogger()
             self._level_before = root.level
@@ -127,7 +151,7 @@ class Attachment:
         at_end(at_exit)
         if self._config.handle_sigterm:
             self._deliver = at_termination
-            self._guard = TerminationGuard(at_termination)
+            self._guard = TerminationGuard(self._at_termination)
             if not self._guard.arm() and self.exports:
                 self.hints.give(_OFF_MAIN)
         if self._uncaught is not None:
@@ -173,9 +197,11 @@ class Attachment:
         said.wait(LAST_WORDS_SECONDS)
 
     def release(self) -> None:
-        """Let go of what the end needs: the console to speak on, and SIGTERM."""
+        """Let go of what the end needs: the console to speak on, SIGTERM, readers."""
         self._placement.remove_console()
         self.disarm()
+        if self._access is not None:
+            self._access.close()
 
     def watch_loop(self) -> None:
         """Hear of the running event loop's uncaught exceptions, if it is asked for."""
@@ -194,6 +220,11 @@ class Attachment:
             self._ends_at = now + budget
         return max(self._ends_at - now, 0.0)
 
+    def _at_termination(self) -> None:
+        if self._access is not None:
+            self._access.withdraw()
+        self._deliver()
+
     def _at_servers_end(self) -> None:
         self._deliver()
 
@@ -207,8 +238,19 @@ class Attachment:
 
         By now the application has most likely said all it has to say to ``logging``.
         """
+        self._open_access()
         if self._attached and not self._inspected:
             self._run(lambda: self.hints.give(*self._look()))
+
+    def know_worker(self, ident: int) -> None:
+        """Learn which thread is the worker's. On that thread, when it starts."""
+        self.port.know_worker(ident)
+        if self.port.last_ns:  # not by what is in the spool alone
+            self._open_access()
+
+    def _open_access(self) -> None:
+        if self._attached and self._access is not None and not self._access.settled:
+            self._run(self._access.open)
 
     def renew(self) -> None:
         """Do in a forked child what its parent's worker was just about to do."""

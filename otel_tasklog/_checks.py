@@ -23,6 +23,7 @@ __all__ = [
     "check_connection",
     "check_limits",
     "check_numbers",
+    "check_provider",
     "check_switches",
     "spool_directory",
 ]
@@ -36,11 +37,15 @@ def check_switches(settings: Mapping[str, object]) -> None:
     """Refuse what is neither on nor off.
 
     Raises:
-        ConfigError: A switch is no bool.
+        ConfigError: A switch is no bool, or ``attach`` none of what it can be, too.
     """
     for setting in _SWITCHES:
         if not isinstance(settings[setting], bool):
             raise ConfigError(setting, settings[setting], "True or False")
+    attach = settings["attach"]
+    if not isinstance(attach, bool) and attach not in (None, "unix", "tcp"):
+        expected = "True, False, 'unix', 'tcp' or None"
+        raise ConfigError("attach", attach, expected)
 
 
 def check_numbers(settings: Mapping[str, object]) -> None:
@@ -95,6 +100,28 @@ def check_connection(settings: Mapping[str, Any]) -> None:
         client_key_file=settings["client_key_file"],
         client_certificate_file=settings["client_certificate_file"],
     )
+
+
+def check_provider(settings: Mapping[str, Any]) -> None:
+    """Refuse what says otherwise than a ``logger_provider``.
+
+    Raises:
+        ConfigError: It is none; or something else is to be the way out, too, or the
+            resource.
+    """
+    provider, exporter = settings["logger_provider"], settings["exporter"]
+    if not callable(getattr(provider, "get_logger", None)):
+        raise ConfigError("logger_provider", provider, "a LoggerProvider or None")
+    if exporter not in ("otlp", None):
+        expected = "one way out: this, or logger_provider="
+        raise ConfigError("exporter", exporter, expected)
+    for setting in ("service_name", "resource_attributes"):
+        if settings[setting]:
+            raise ConfigError(
+                setting,
+                settings[setting],
+                "none: with logger_provider= the provider's resource is sent",
+            )
 
 
 def check_limits(settings: Mapping[str, object]) -> None:

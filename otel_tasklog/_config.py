@@ -18,6 +18,7 @@ from otel_tasklog._checks import (
     check_connection,
     check_limits,
     check_numbers,
+    check_provider,
     check_switches,
     spool_directory,
 )
@@ -126,6 +127,10 @@ class Config:
         uncaught: Whether exceptions that nobody catches become records: what
             reaches ``sys.excepthook`` and ``threading.excepthook``, and what asyncio
             hands to the loop's exception handler, with its task's identity.
+        attach: Whether ``otel-tasklog`` in another terminal may ask this process,
+            through an access point of its user's; ``"unix"`` for a unix-domain
+            socket, ``"tcp"`` for a port of the loopback with a token. None is True
+            if the extra is installed. Of `install` and handlers alone.
         monitor: Whether to start aiomonitor with our commands.
     """
 
@@ -176,6 +181,7 @@ class Config:
     exit_timeout_seconds: float = 5.0
     handle_sigterm: bool = True
     uncaught: bool = False
+    attach: bool | Literal["unix", "tcp"] | None = None
     monitor: bool = False
 
     def __post_init__(self) -> None:
@@ -192,7 +198,7 @@ class Config:
             check_connection(settings)
         _check_choices(self)
         if self.logger_provider is not None:
-            _check_provider(self)
+            check_provider(settings)
         _check_names(self)
         check_switches(settings)
         object.__setattr__(self, "spool_dir", spool_directory(settings))
@@ -313,24 +319,6 @@ def _check_choices(config: Config) -> None:
         raise ConfigError(
             "meter_provider", config.meter_provider, "a MeterProvider or None"
         )
-
-
-def _check_provider(config: Config) -> None:
-    if not callable(getattr(config.logger_provider, "get_logger", None)):
-        raise ConfigError(
-            "logger_provider", config.logger_provider, "a LoggerProvider or None"
-        )
-    if config.exporter not in ("otlp", None):
-        raise ConfigError(
-            "exporter", config.exporter, "one way out: this, or logger_provider="
-        )
-    for setting in ("service_name", "resource_attributes"):
-        if getattr(config, setting):
-            raise ConfigError(
-                setting,
-                getattr(config, setting),
-                "none: with logger_provider= the provider's resource is sent",
-            )
 
 
 def _check_names(config: Config) -> None:

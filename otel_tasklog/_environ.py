@@ -45,6 +45,21 @@ def _yes(text: str) -> bool:
     return text.lower() == "true"
 
 
+_ATTACH: Final[dict[str, bool | str]] = {
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    "unix": "unix",
+    "tcp": "tcp",
+}
+
+
+def _attach(text: str) -> bool | str:
+    # Ours alone, so it is as forgiving as variables usually are.
+    if text.lower() not in _ATTACH:
+        raise ValueError(text)
+    return _ATTACH[text.lower()]
+
+
 def _global_meter_provider(text: str) -> MeterProvider | None:
     return get_meter_provider() if _yes(text) else None
 
@@ -113,6 +128,7 @@ VARIABLES: Final = [
         _WHOLE,
     ),
     Variable("buffer_records", ("OTEL_BLRP_MAX_QUEUE_SIZE",), int, _WHOLE),
+    Variable("attach", ("OTEL_TASKLOG_ATTACH",), _attach, "0, 1, unix or tcp"),
     Variable("batch_records", ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",), int, _WHOLE),
 ]
 

@@ -109,7 +109,8 @@ def install(*, replace: bool = False, **settings: Unpack[Settings]) -> TaskLog:
         replace: Close the TaskLog that is installed, if any, instead of raising.
         **settings: See `Config`, which lists each with its default. What is not
             given comes from the environment (``OTEL_EXPORTER_OTLP_*``,
-            ``OTEL_BLRP_*``, ``OTEL_SDK_DISABLED``), then from the default.
+            ``OTEL_BLRP_*``, ``OTEL_SDK_DISABLED``, ``OTEL_TASKLOG_ATTACH``), then
+            from the default.
 
     Returns:
         The TaskLog, a context manager that closes itself: ``async with`` in a
@@ -119,8 +120,8 @@ def install(*, replace: bool = False, **settings: Unpack[Settings]) -> TaskLog:
     Raises:
         ConfigError: A setting cannot have its value, or there is no such setting.
         AlreadyInstalledError: Another one is installed.
-        MissingExtraError: ``monitor=True`` without aiomonitor, or
-            ``protocol="grpc"`` without grpcio.
+        MissingExtraError: ``monitor=True`` without aiomonitor, ``protocol="grpc"``
+            without grpcio, or ``attach=True`` without Starlette and uvicorn.
         MonitorError: ``monitor=True``, and it could not start.
     """
     config = Config.from_env(os.environ, **settings)
@@ -218,10 +219,15 @@ def _set_up(
     config: Config, where: str, options: HandlerSettings | None = None
 ) -> TaskLog:
     tasklog = TaskLog(config)
+    access = None
+    if config.attach is not False:  # else nothing of it is imported
+        from otel_tasklog.viewer._access_point import make_access_point
+
+        access = make_access_point(tasklog, os.environ)
     tasklog.when_closed = lambda: _forget(tasklog)
     if config.monitor and _in_a_loop():
         tasklog.start_monitor()
-    tasklog.attach()
+    tasklog.attach(access)
     _Installed.tasklog = tasklog
     _Installed.where = where
     _Installed.options = options

@@ -1,79 +1,71 @@
-"""Which asyncio tasks are alive, as far as can be told from outside of their loop.
+"""Which of the asyncio tasks that logged are alive, and what each waits on.
 
-asyncio names the live tasks of a loop to whoever has the loop, and tells nobody which
-loops there are. So those that were seen to run are remembered, with the thread that
-each ran in: a task that logged in a thread is over if the loop that runs there now
-does not know it.
+Asked from outside of their loops: a task's number says nothing of where it is, so all
+tasks of the loops that numbered any are looked at. A task is at a job until it is done;
+but a worker that does one after the other, each in a scope of its own, is at those alone
+whose scopes it is in.
 """
 
 from __future__ import annotations
 
-import asyncio
-from threading import get_ident
 from typing import TYPE_CHECKING
-from weakref import ref
 
-from otel_tasklog.capture._tasks import known_cell
+from otel_tasklog._waits import all_tasks, wait_of
+from otel_tasklog.capture._tasks import known_cell, seen_loops
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from asyncio import Task
+    from collections.abc import Callable, Collection, Iterable
+    from typing import Any
 
-__all__ = ["Live", "Loops"]
+    from otel_tasklog._waits import TaskWait
+
+__all__ = ["Live"]
 
 
 class Live:
-    """Who was alive at one moment.
+    """Who was alive when this was made. From any thread; hold it briefly.
 
     Args:
-        numbers: Of the live tasks that were found.
-        threads: Those whose tasks were all found.
+        wanted: The numbers of the tasks that may be asked for.
+        clean: Makes of a task's name what its records have.
     """
 
-    def __init__(self, numbers: Container[int], threads: Container[int]) -> None:
-        self._numbers = numbers
-        self._threads = threads
-
-    def any_of(self, tasks: Iterable[tuple[int, int]]) -> bool | None:
-        """Return whether one of some tasks is alive, or None if that is not known.
-
-        Args:
-            tasks: The number of each, and the ident of the thread that it logged in.
-        """
-        found = list(tasks)
-        if any(number in self._numbers for number, _ in found):
-            return True
-        known = found and all(thread in self._threads for _, thread in found)
-        return False if known else None
-
-
-class Loops:
-    """The event loops that were seen, and the threads that they ran in."""
-
-    def __init__(self) -> None:
-        self._loops: dict[int, ref[asyncio.AbstractEventLoop]] = {}
-        self.notice()
-
-    def notice(self) -> None:
-        """Remember the loop that runs in this thread, if there is one."""
-        try:
-            self._loops[get_ident()] = ref(asyncio.get_running_loop())
-        except RuntimeError:
-            self._loops.pop(get_ident(), None)
-
-    def forget(self) -> None:
-        """Forget them in a forked child: they run in the parent."""
-        self._loops.clear()
-
-    def live(self) -> Live:
-        """Return who is alive. From any thread."""
-        self.notice()
-        numbers: set[int] = set()
-        threads = {get_ident()}
-        for thread, link in self._loops.copy().items():
-            loop = link()
-            if loop is None or not loop.is_running():
+    def __init__(self, wanted: Collection[int], clean: Callable[[str], str]) -> None:
+        self._clean = clean
+        self._tasks: dict[int, Task[Any]] = {}
+        loops, self._complete = seen_loops()
+        for loop in loops if wanted else ():
+            found = () if loop.is_closed() else all_tasks(loop)
+            if found is None:
+                self._complete = False
                 continue
-            threads.add(thread)
-            cells = map(known_cell, asyncio.all_tasks(loop))
-            numbers.update(cell.number for cell in cells if cell is not None)
-        return Live(numbers, threads)
+            for task in found:
+                cell = known_cell(task)
+                if cell is not None and cell.number in wanted:
+                    self._tasks[cell.number] = task
+
+    def any_of(self, job: str, numbers: Collection[int]) -> bool | None:
+        """Return whether one of some tasks is alive and at a job, None if not known."""
+        if any(self._is_at(job, number) for number in numbers):
+            return True
+        return False if numbers and self._complete else None
+
+    def wait_of(self, job: str, numbers: Iterable[int]) -> TaskWait | None:
+        """Return what the first of some tasks that is at a job waits on, if any is."""
+        at_it = next((each for each in numbers if self._is_at(job, each)), None)
+        return None if at_it is None else wait_of(self._tasks[at_it], self._clean)
+
+    def _is_at(self, job: str, number: int) -> bool:
+        task = self._tasks.get(number)
+        cell = known_cell(task) if task is not None else None
+        if task is None or cell is None:
+            return False
+        if not cell.opens_scopes or job == self._clean(task.get_name()):
+            return True
+        scope = cell.scope
+        while scope is not None:
+            if scope.task_id is not None and self._clean(scope.task_id) == job:
+                return True
+            scope = scope.outer
+        return False

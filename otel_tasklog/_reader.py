@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 from otel_tasklog._config import check_names
 from otel_tasklog._errors import ConfigError
-from otel_tasklog._live import Loops
+from otel_tasklog._live import Live
 from otel_tasklog.capture._record import TaskRecord
 from otel_tasklog.store._query import Query
 from otel_tasklog.store._search import check_count
 from otel_tasklog.store._summaries import Within, count, summarize
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Unpack
 
+    from otel_tasklog.capture._port import Port
+    from otel_tasklog.capture._values import Value
     from otel_tasklog.delivery._buffer import Intake
     from otel_tasklog.store._follow import Follower, Followers
     from otel_tasklog.store._memory import Ring
@@ -33,14 +36,19 @@ TIMEOUT_SECONDS: Final = 5.0
 
 
 class Reader:
-    """Answers from the records in memory; a `TaskLog` is one."""
+    """Answers from the records in memory; a `TaskLog` is one.
 
+    Attributes:
+        resource: The resource's attributes, as they are sent.
+        started_ns: When the counts began: with it, and in a forked child at the fork.
+    """
+
+    resource: Mapping[str, Value]
+    started_ns: int
+    port: Port
     _intake: Intake
     _ring: Ring
     _followers: Followers
-
-    def __init__(self) -> None:
-        self._loops = Loops()
 
     def query(
         self, search: str = "", /, *, timeout_seconds: float = TIMEOUT_SECONDS,
@@ -87,7 +95,7 @@ class Reader:
         return follower
 
     def tasks(
-        self, search: str = "", /, *, limit: int | None = 200,
+        self, search: str = "", /, *, limit: int | None = 200, alive: bool = False,
         timeout_seconds: float = TIMEOUT_SECONDS, **filters: Unpack[Within],
     ) -> Found[TaskSummary]:  # fmt: skip
         """Return what the records say of each job, the one that logged last first.
@@ -97,6 +105,8 @@ class Reader:
         Args:
             search: As for `query`: which records are summarized.
             limit: How many jobs at most; None for all.
+            alive: Whether to leave out those that are not, or of which that is not
+                known.
             timeout_seconds: As for `query`.
             **filters: As for `query`, but for ``limit`` and ``newest_first``.
 
@@ -105,8 +115,10 @@ class Reader:
         """
         check_names(filters, Within.__annotations__)
         query = Query.parse(search, **filters, limit=limit)
-        live = self._loops.live()
-        return summarize(self._ring.search(query, timeout_seconds), live.any_of, limit)
+        found = self._ring.search(query, timeout_seconds)
+        return summarize(
+            found, lambda numbers: Live(numbers, self.port.clean), limit, alive=alive
+        )
 
     def counts(
         self, search: str = "", /, *, by: str = "level",

@@ -64,6 +64,7 @@ class HandlerSettings(TypedDict, total=False):
     exit_timeout_seconds: float
     handle_sigterm: bool
     uncaught: bool
+    attach: bool | Literal["unix", "tcp"] | None
 
 
 class Settings(HandlerSettings, total=False):

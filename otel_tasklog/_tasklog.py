@@ -18,11 +18,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from otel_tasklog._account import LeftOut, account
-from otel_tasklog._assemble import make_outbox, make_sender, make_shared
+from otel_tasklog._assemble import (
+    make_intake,
+    make_outbox,
+    make_ring,
+    make_sender,
+    make_shared,
+)
 from otel_tasklog._attach import Attachment
 from otel_tasklog._errors import ClosedError, ConfigError
 from otel_tasklog._loop import resolver_of, run_in_own_thread, warn_in_loop
@@ -34,24 +41,24 @@ from otel_tasklog.capture._port import Port
 from otel_tasklog.capture._record import ORIGIN
 from otel_tasklog.capture._resolve import Resolver
 from otel_tasklog.capture._sizes import sealed_sizes
-from otel_tasklog.delivery._buffer import Intake
 from otel_tasklog.delivery._counter import Counter
 from otel_tasklog.delivery._echo import while_exporting
 from otel_tasklog.delivery._messages import Answer, Errand, Flush
 from otel_tasklog.delivery._threads import Threads
 from otel_tasklog.delivery._worker import Worker
 from otel_tasklog.store._follow import Followers
-from otel_tasklog.store._memory import Ring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from typing import Self
 
     from starlette.applications import Starlette
 
+    from otel_tasklog._attach import AccessPoint
     from otel_tasklog._config import Config
     from otel_tasklog._hints import Hints
     from otel_tasklog.capture._record import Captured
+    from otel_tasklog.capture._values import Value
     from otel_tasklog.delivery._outbox import Outbox
     from otel_tasklog.delivery._refused import RefusedBatch
     from otel_tasklog.delivery._senders import Sender
@@ -71,7 +78,6 @@ class TaskLog(Reader):
     """
 
     def __init__(self, config: Config, *, sender: Sender | None = None) -> None:
-        super().__init__()
         self.config = config
         self._given_sender = sender
         self._shared = make_shared(config)
@@ -92,11 +98,12 @@ class TaskLog(Reader):
         self.hints: Hints = self._attachment.hints
         renew_after_fork(self)
 
-    def attach(self) -> None:
-        """Attach to the configured loggers, to the program's end and to SIGTERM."""
+    def attach(self, access: AccessPoint | None = None) -> None:
+        """Attach to loggers, the program's end and SIGTERM; open *access* in time."""
         self._attachment.attach(
             at_exit=self.close,
             at_termination=self._deliver_at_termination,
+            access=access,
         )
         if self.config.spool_dir:  # where a dead process may have left something
             self._threads.start()
@@ -112,21 +119,14 @@ class TaskLog(Reader):
         config = self.config
         exports = config.exporter is not None or self._given_sender is not None
         self._export_level = config.export_levelno if exports else sys.maxsize
-        self._intake = Intake(
-            limits=(config.buffer_records, config.buffer_bytes),
+        self._intake = make_intake(
+            config,
             export_level=self._export_level,
             start=lambda: self._threads.start(),  # noqa: PLW0108 - it is made below
             followed=lambda: bool(self._followers),
-            drop_newest=config.drop_policy == "newest",
-            block_seconds=config.block_seconds,
             own_threads=self.port.own_threads,
         )
-        self._ring = Ring(
-            records=config.ring_records,
-            size_bytes=config.ring_bytes,
-            unfinished=self._intake.unfinished,
-            finish=self._resolve,
-        )
+        self._ring = make_ring(config, self._intake, self._resolve)
         self._sender = measured(self._given_sender or make_sender(config), self)
         reports: deque[tuple[str, str]] = deque()
         if self._sender is not None:
@@ -144,11 +144,13 @@ class TaskLog(Reader):
         self._threads = Threads(
             self._worker, self._intake, self._outbox, self._sender,
             own_threads=self.port.own_threads,
-            on_worker=self.port.know_worker,
+            on_worker=lambda ident: self._attachment.know_worker(ident),  # noqa: PLW0108
         )  # fmt: skip
         park_before_fork(self._threads)
         self._left_out = LeftOut(config, self._worker.report)
         self._taken, self._sequence = 0, Counter()
+        self.resource: Mapping[str, Value] = self._shared.resource
+        self.started_ns: int = time.time_ns()
         self.port.accept, self.port.wake = self._intake.accept, self._intake.wake
         self.port.next_sequence = self._sequence.add
 
@@ -264,7 +266,6 @@ class TaskLog(Reader):
     def renew(self) -> None:
         """Start over in a forked child: nothing of the parent's is sent twice."""
         self._followers.forget()
-        self._loops.forget()
         if self._outbox is not None:
             self._outbox.overflow.forget()
         if not self._closed:
@@ -338,7 +339,6 @@ class TaskLog(Reader):
 
     async def __aenter__(self) -> Self:
         """Return itself, with the monitor started if the settings ask for it."""
-        self._loops.notice()
         if self.config.monitor:
             self.start_monitor()
         self._attachment.watch_loop()

@@ -7,12 +7,13 @@ reverse what is read. Only printable characters pass; all others are shown.
 
 from __future__ import annotations
 
+import itertools
 import json
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 __all__ = [
     "CONTINUED",
@@ -21,6 +22,7 @@ __all__ = [
     "cut",
     "fold",
     "marked",
+    "narrowed",
     "printable_json",
     "visible",
     "width_of",
@@ -122,6 +124,24 @@ def cut(text: str, width: int) -> str:
     if len(text) <= width and width_of(text) <= width:
         return text
     return next(fold(text, max(width - 1, 0), 2)) + "…"
+
+
+def narrowed(
+    widths: Sequence[int], excess: int, giving: Collection[int], least: int
+) -> list[int]:
+    """Return the widths of columns, less an excess: the widest gives way first.
+
+    Args:
+        widths: The widths.
+        excess: By how much their sum is too high; none if it is below 0.
+        giving: The columns that may give way, by index.
+        least: None of those becomes narrower than this.
+    """
+    fitted = [*widths]
+    for _ in itertools.repeat(None, max(excess, 0)):
+        widest = max(giving, key=fitted.__getitem__)
+        fitted[widest] = max(fitted[widest] - 1, min(least, fitted[widest]))
+    return fitted
 
 
 def continued(text: str, width: int) -> Iterator[str]:

@@ -28,6 +28,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("OTEL_") or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("OTEL_TASKLOG_ATTACH", "0")  # unless a test says otherwise
 
 
 @pytest.fixture(autouse=True)

@@ -96,7 +96,9 @@ class TaskScope(_Scoped):
             raise ConfigError(
                 "task(id)", self._id, "an id; a callable is for use as a decorator"
             )
-        running_cell()  # numbers the task, so that its children know their parent
+        cell = (
+            running_cell()
+        )  # numbers the task, so that its children know their parent
         merged = _copied(self._attributes)
         enclosing = outer.task_id if outer is not None else None
         if outer is not None:
@@ -104,7 +106,16 @@ class TaskScope(_Scoped):
         own, parent = as_task_id(self._id), enclosing
         if own is None:
             own, parent = enclosing, outer.parent_id if outer is not None else None
-        return Scope(own, parent, merged, outer=outer, owner=ref(self))
+        scope = Scope(own, parent, merged, outer=outer, owner=ref(self))
+        if cell is not None:
+            cell.scope, cell.opens_scopes = scope, True
+        return scope
+
+    def _reset(self) -> None:
+        super()._reset()
+        cell = running_cell()
+        if cell is not None:
+            cell.scope = current_scope.get()
 
     def __enter__(self) -> str | None:
         """Enter the scope; the value is the job's id."""

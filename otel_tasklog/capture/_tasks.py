@@ -20,18 +20,19 @@ import uuid
 # does not raise outside a loop, where an exception would cost each log call
 # more than all of its other work.
 from asyncio import (
+    Task,
     _get_running_loop,  # pyright: ignore[reportPrivateUsage]
     current_task,
 )
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from otel_tasklog.capture._plain import text_of
 from otel_tasklog.capture._sizes import length
 
 if TYPE_CHECKING:
-    from asyncio import Task
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
     from otel_tasklog.capture._values import Value
@@ -46,22 +47,31 @@ __all__ = [
     "new_task_id",
     "number_task",
     "running_cell",
+    "seen_loops",
 ]
 
 
 class TaskCell:
-    """The number of one asyncio task.
+    """The number of one asyncio task, and the scope that it is in.
 
     Attributes:
         number: Unique in this process and never reused.
         parent: The number of the nearest ancestor that had one, or None.
+        scope: The innermost that names a job. Others may look at it, from outside of
+            the task's context.
+        opens_scopes: Whether it has entered one itself: if so, a job that it is not in
+            any more is not its own any more.
     """
 
-    __slots__ = ("number", "parent")
+    __slots__ = ("number", "opens_scopes", "parent", "scope")
 
-    def __init__(self, number: int, parent: int | None) -> None:
+    def __init__(
+        self, number: int, parent: int | None, scope: Scope | None = None
+    ) -> None:
         self.number: Final = number
         self.parent: Final = parent
+        self.scope = scope
+        self.opens_scopes = False
 
 
 def _nobody() -> None:
@@ -123,10 +133,41 @@ _numbers = itertools.count(1)
 _refusing: Final[WeakKeyDictionary[Task[Any], TaskCell]] = WeakKeyDictionary()
 
 
+class _Loops:
+    """The loops that numbered tasks run in: asyncio tells nobody which there are.
+
+    Attributes:
+        complete: False if there was one that cannot be referred to weakly.
+    """
+
+    def __init__(self) -> None:
+        self._links: set[ref[AbstractEventLoop]] = set()
+        self.complete = True
+
+    def note(self, loop: AbstractEventLoop) -> None:
+        try:
+            link = ref(loop)
+            if link not in self._links:
+                dead = [each for each in self._links.copy() if each() is None]
+                self._links.difference_update(dead)
+                self._links.add(link)
+        except TypeError:
+            self.complete = False
+
+    def all(self) -> list[AbstractEventLoop]:
+        loops = [link() for link in self._links.copy()]
+        return [loop for loop in loops if loop is not None]
+
+
+_loops: Final = _Loops()
+
+
 def known_cell(task: Task[Any]) -> TaskCell | None:
     """Return *task*'s cell if it has logged or opened a scope. From any thread."""
     found = getattr(task, "otel_tasklog_cell", None)
-    return found if isinstance(found, TaskCell) else _refusing.get(task)
+    if isinstance(found, TaskCell):
+        return found
+    return None if type(task) is Task else _refusing.get(task)
 
 
 def number_task(task: Task[Any]) -> TaskCell:
@@ -135,13 +176,25 @@ def number_task(task: Task[Any]) -> TaskCell:
     if cell is not None:
         return cell
     nearest = _nearest_cell.get()
-    cell = TaskCell(next(_numbers), nearest.number if nearest is not None else None)
+    parent = nearest.number if nearest is not None else None
+    cell = TaskCell(next(_numbers), parent, current_scope.get())
     try:
         task.otel_tasklog_cell = cell  # type: ignore[attr-defined]
     except AttributeError:
         _refusing[task] = cell
     _nearest_cell.set(cell)
+    loop = _get_running_loop()
+    if loop is not None:
+        _loops.note(loop)
     return cell
+
+
+def seen_loops() -> tuple[list[AbstractEventLoop], bool]:
+    """Return the loops in which a task was numbered, and whether those are all.
+
+    From any thread.
+    """
+    return _loops.all(), _loops.complete
 
 
 def running_cell() -> TaskCell | None:

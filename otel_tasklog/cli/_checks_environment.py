@@ -14,6 +14,7 @@ import opentelemetry.sdk.environment_variables
 from otel_tasklog._environ import VARIABLES
 from otel_tasklog.cli._checks_settings import OPTIONS
 from otel_tasklog.cli._findings import Finding, failed, ok, warning
+from otel_tasklog.viewer._places import DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -27,6 +28,7 @@ HONOURED: Final = frozenset(
         "OTEL_SERVICE_NAME",
         "OTEL_RESOURCE_ATTRIBUTES",
         "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS",
+        DIRECTORY_VARIABLE,
     }
 )
 _SPECIFIED: Final = frozenset(

@@ -9,7 +9,8 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from otel_tasklog.cli._findings import Finding, failed, ok, warning, within
+from otel_tasklog.cli._background import within
+from otel_tasklog.cli._findings import Finding, failed, ok, warning
 from otel_tasklog.cli._way import client_context, dial
 
 if TYPE_CHECKING:

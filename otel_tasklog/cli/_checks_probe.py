@@ -14,9 +14,10 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, SeverityNumber
 
 from otel_tasklog._assemble import make_shared
 from otel_tasklog._connection import LOGS_PATH
+from otel_tasklog.cli._background import within
 from otel_tasklog.cli._checks_network import HTTP_1, HTTP_2, TLS, spoken_at
 from otel_tasklog.cli._checks_tls import WHO_WE_ARE, refused_by
-from otel_tasklog.cli._findings import Finding, failed, ok, warning, within
+from otel_tasklog.cli._findings import Finding, failed, ok, warning
 from otel_tasklog.delivery._encode import Encoder
 from otel_tasklog.delivery._senders import Accepted, Rejected, Retry, TooLarge
 from otel_tasklog.delivery._wire import field

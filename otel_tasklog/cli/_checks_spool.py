@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from otel_tasklog._errors import ConfigError
 from otel_tasklog._text import count_of
+from otel_tasklog.cli._background import within
 from otel_tasklog.cli._findings import (
     LONGEST_STEP_SECONDS,
     Finding,
     failed,
     ok,
     warning,
-    within,
 )
 from otel_tasklog.delivery._frames import FILE_HEADER, seed_of, walk
 from otel_tasklog.delivery._owners import prepare

@@ -1,4 +1,8 @@
-"""The command line's grammar; what each command does is in its own module."""
+"""The command line's grammar; what each command does is in its own module.
+
+Whatever takes long to import is imported by the command that needs it: those that ask
+a process are typed again and again.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,16 @@ import click  # noqa: TID253 - this module is imported by main() alone
 import otel_tasklog
 from otel_tasklog._connection import GRPC, HTTP
 from otel_tasklog._errors import ConfigError
-from otel_tasklog.cli._checks_settings import OPTIONS
-from otel_tasklog.cli._demo import Demo
-from otel_tasklog.cli._doctor import diagnose, show
+from otel_tasklog.cli._completion import completion
+from otel_tasklog.cli._export import export
+from otel_tasklog.cli._failures import BAD_USAGE, PROGRAM
 from otel_tasklog.cli._findings import LONGEST_STEP_SECONDS
-from otel_tasklog.cli._receive import receive
+from otel_tasklog.cli._ps import ps
+from otel_tasklog.cli._query_command import query
+from otel_tasklog.cli._seconds import Seconds
+from otel_tasklog.cli._stats_command import stats
+from otel_tasklog.cli._tail import tail
+from otel_tasklog.cli._tasks_command import tasks
 
 if TYPE_CHECKING:
     from otel_tasklog._settings import Settings
@@ -27,21 +36,42 @@ __all__ = ["make_cli"]
 def make_cli() -> click.Group:
     """Return the command group."""
 
-    @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-    @click.version_option(otel_tasklog.__version__, prog_name="otel-tasklog")
-    def cli() -> None:
-        """Task-aware asyncio logging, bridged to OpenTelemetry."""
+    @click.group(
+        context_settings={"help_option_names": ["-h", "--help"]},
+        invoke_without_command=True,
+    )
+    @click.version_option(otel_tasklog.__version__, prog_name=PROGRAM)
+    @click.pass_context
+    def cli(context: click.Context) -> None:
+        """Task-aware asyncio logging, bridged to OpenTelemetry.
 
-    cli.add_command(_demo)
-    cli.add_command(_doctor)
-    cli.add_command(_receive)
+        Ask running processes for their log, send a demo's log anywhere, receive any
+        program's log, and find out why records do not arrive.
+        """
+        if context.invoked_subcommand is None:
+            click.echo(context.get_help(), err=True)
+            context.exit(BAD_USAGE)
+
+    for command in (
+        ps,
+        tail,
+        query,
+        tasks,
+        stats,
+        export,
+        _demo,
+        _doctor,
+        _receive,
+        completion,
+    ):
+        cli.add_command(command)
     return cli
 
 
 @click.command("demo")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.5, max=3_600),
+    type=Seconds(0.5, 3_600),
     default=10.0,
     show_default=True,
     help="How long to run; Ctrl-C ends it sooner.",
@@ -59,6 +89,8 @@ def _demo(seconds: float, monitor: bool | None) -> None:  # noqa: FBT001
 
     Exit status: 0 if everything captured arrived, 1 if not, 2 for bad usage.
     """
+    from otel_tasklog.cli._demo import Demo
+
     sys.exit(asyncio.run(Demo(seconds=seconds, monitor=monitor).run()))
 
 
@@ -83,7 +115,7 @@ def _demo(seconds: float, monitor: bool | None) -> None:  # noqa: FBT001
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0.1, max=LONGEST_STEP_SECONDS),
+    type=Seconds(0.1, LONGEST_STEP_SECONDS),
     metavar="SECONDS",
     help="How long each step may take, instead of what the variables say.",
 )
@@ -108,6 +140,9 @@ def _doctor(
     Exit status: 0 if nothing failed, 1 if something did, 2 for bad usage, 130 after
     Ctrl-C.
     """
+    from otel_tasklog.cli._checks_settings import OPTIONS
+    from otel_tasklog.cli._doctor import diagnose, show
+
     given: dict[str, object] = {
         "endpoint": options["endpoint"],
         "protocol": options["protocol"],
@@ -122,8 +157,6 @@ def _doctor(
         sys.exit(show(findings, as_json=as_json))
     except ConfigError as error:
         raise click.UsageError(f"{OPTIONS[error.setting]}: {error}") from error
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -148,6 +181,8 @@ def _receive(host: str, port: int, as_json: bool) -> None:  # noqa: FBT001
 
     Runs until Ctrl-C. Exit status: 0, or 2 if the port cannot be had.
     """
+    from otel_tasklog.cli._receive import receive
+
     try:
         receive(host=host, port=port, as_json=as_json)
     except OSError as error:

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console  # noqa: TID253 - see _commands
 from rich.markup import escape  # noqa: TID253
 from rich.table import Table  # noqa: TID253
-from rich.text import Text  # noqa: TID253
 
 import otel_tasklog
 from otel_tasklog._text import visible
@@ -172,18 +171,10 @@ class Demo:
     def _queries(self, tasklog: TaskLog) -> None:
         self._say("\n[bold]The newest warnings and errors[/bold], from memory:")
         for record in tasklog.query(min_level="WARNING", limit=3):
-            self._record(record)
+            print_record(self._console, record, mark="  ")
         self._say("\n[bold]All of order-1[/bold], from three loggers and a thread:")
         for record in tasklog.query(task_id="order-1", newest_first=False):
-            self._record(record)
-
-    def _record(self, record: otel_tasklog.TaskRecord) -> None:
-        trace = record.trace_id[:8] if record.trace_id else "-"
-        line = (
-            f"  {record.time:%H:%M:%S} {visible(record.severity_text):<7} "
-            f"{visible(record.task_id)} trace={trace} {visible(record.message)}"
-        )
-        print_record(self._console, Text(line))
+            print_record(self._console, record, mark="  ")
 
     def _table(self, tasklog: TaskLog, received: Counter[str] | None) -> None:
         captured = Counter(

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Final, Literal, TypeAlias
 
 __all__ = [
     "LONGEST_STEP_SECONDS",
@@ -17,11 +12,9 @@ __all__ = [
     "failed",
     "ok",
     "warning",
-    "within",
 ]
 
 Result: TypeAlias = Literal["ok", "warning", "failed"]
-T = TypeVar("T")
 
 LONGEST_STEP_SECONDS: Final = 30.0
 """A time-out of the settings may be longer, or none. Somebody waits for this one."""
@@ -57,25 +50,3 @@ def warning(check: str, said: str, mend: str) -> Finding:
 def failed(check: str, said: str, mend: str) -> Finding:
     """Return a finding that keeps records from arriving."""
     return Finding(check, "failed", said, mend)
-
-
-def within(seconds: float, work: Callable[[], T]) -> T:
-    """Return what some work returns, if it does in time.
-
-    The system's look-up of a name knows no time-out, and cannot be interrupted. So it
-    is done on a thread, which is left behind: the program's end does not wait for it.
-
-    Raises:
-        TimeoutError: It did not return in time.
-        BaseException: Whatever the work raised.
-    """
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised by `result`
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="doctor", daemon=True).start()
-    return future.result(seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import signal
@@ -10,24 +9,22 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from rich.console import Console  # noqa: TID253 - see _commands
-from rich.text import Text  # noqa: TID253
-
-from otel_tasklog._text import printable_json, visible
-from otel_tasklog.cli._lines import print_continued, print_record
-from otel_tasklog.delivery._decode import plain
+from otel_tasklog._text import printable_json
+from otel_tasklog.capture._record import TaskRecord
+from otel_tasklog.cli._console import make_console
+from otel_tasklog.cli._lines import print_record
 from otel_tasklog.viewer import Receiver
+from otel_tasklog.viewer._otlp_read import OtlpRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from rich.console import Console
+
     from otel_tasklog.delivery._decode import DecodedRecord
 
 __all__ = ["receive"]
-
-_STYLES = ((21, "bold red"), (17, "red"), (13, "yellow"), (9, "green"), (0, "dim"))
-_SHOWN_ELSEWHERE = {"task_id", "exception.stacktrace"}
 
 
 def receive(*, host: str, port: int, as_json: bool) -> None:
@@ -36,7 +33,7 @@ def receive(*, host: str, port: int, as_json: bool) -> None:
     Raises:
         OSError: The port cannot be had.
     """
-    show = _print_json if as_json else _printer(Console(highlight=False))
+    show = _print_json if as_json else _printer(make_console())
     ended = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -46,7 +43,7 @@ def receive(*, host: str, port: int, as_json: bool) -> None:
         # Not by the default action of SIGPIPE: a client that hangs up raises it, too.
         try:
             show(records)
-        except (BrokenPipeError, SystemExit):  # nobody reads it; rich says it so
+        except BrokenPipeError:  # nobody reads it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ended.set()
 
@@ -68,31 +65,8 @@ def _print_json(records: list[DecodedRecord]) -> None:
 
 def _printer(console: Console) -> Callable[[list[DecodedRecord]], None]:
     def show(records: list[DecodedRecord]) -> None:
-        for decoded in records:
-            print_record(console, _line(decoded))
-            stacktrace = decoded.attributes.get("exception.stacktrace")
-            if stacktrace:
-                print_continued(console, str(stacktrace).rstrip())
+        for each in records:
+            print_record(console, TaskRecord(OtlpRecord.of(each).sealed(0)))
+        console.file.flush()
 
     return show
-
-
-def _line(decoded: DecodedRecord) -> Text:
-    record = decoded.record
-    seconds, nanoseconds = divmod(record.time_unix_nano, 1_000_000_000)
-    clock = datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%H:%M:%S")
-    number = record.severity_number  # below 0, too, if somebody sends it
-    style = next((style for least, style in _STYLES if number >= least), "dim")
-    task_id = decoded.attributes.get("task_id")
-    line = Text(f"{clock}.{nanoseconds // 1_000_000:03} ", "dim")
-    line.append(f"{visible(record.severity_text):<8} ", style)
-    line.append(f"{visible(task_id if task_id is not None else '-')} ", "cyan")
-    line.append(f"{visible(decoded.scope)}: ", "blue")
-    line.append(visible(decoded.body))
-    if record.trace_id:
-        line.append(f" trace={record.trace_id.hex()[:8]}", "dim")
-    for key, value in decoded.attributes.items():
-        if key not in _SHOWN_ELSEWHERE:
-            line.append(f" {visible(key)}=", "dim")
-            line.append(visible(plain(value)), "dim")
-    return line

@@ -19,7 +19,13 @@ from queue import SimpleQueue
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
-from otel_tasklog.capture._record import ORIGIN, SEQUENCE, SIZE, Captured
+from otel_tasklog.capture._record import (
+    ORIGIN,
+    SEQUENCE,
+    SIZE,
+    TIMESTAMP_NS,
+    Captured,
+)
 from otel_tasklog.delivery._counter import Counter
 
 if TYPE_CHECKING:
@@ -213,6 +219,13 @@ class Intake:
         """Return how many of those that wait are to be delivered."""
         waiting = self.waiting.copy()
         return sum(each[ORIGIN][1] >= self._export_level for each in waiting)
+
+    def oldest_ns(self) -> int | None:
+        """Return when the oldest of those was logged, or None if there is none."""
+        for each in self.waiting.copy():
+            if each[ORIGIN][1] >= self._export_level:
+                return each[TIMESTAMP_NS]
+        return None
 
     def unfinished(self) -> list[Captured]:
         """Return what waits and what is being finished, oldest first. Any thread."""

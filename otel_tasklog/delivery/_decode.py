@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 
@@ -23,6 +23,7 @@ __all__ = [
     "decode_request",
     "parse_request",
     "plain",
+    "request_json",
 ]
 
 
@@ -119,3 +120,25 @@ def decode_request(body: bytes) -> Iterator[DecodedRecord]:
                     _value(record.body),
                     _attributes(record.attributes),
                 )
+
+
+def request_json(body: bytes) -> dict[str, Any]:
+    """Return an ``ExportLogsServiceRequest`` as OTLP/JSON has it, for ``json.dumps``.
+
+    See https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+
+    Raises:
+        ValueError: The bytes are no such message.
+    """
+    from google.protobuf import json_format  # type: ignore[import-untyped]
+
+    request: dict[str, Any] = json_format.MessageToDict(
+        parse_request(body), use_integers_for_enums=True
+    )
+    for resource_logs in request.get("resourceLogs", ()):
+        for scope_logs in resource_logs.get("scopeLogs", ()):
+            for record in scope_logs.get("logRecords", ()):
+                for name in ("traceId", "spanId"):  # OTLP has them in hex
+                    if name in record:
+                        record[name] = base64.b64decode(record[name]).hex()
+    return request

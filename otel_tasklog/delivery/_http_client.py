@@ -11,7 +11,9 @@ import math
 import re
 import ssl
 import time
+from collections import deque
 from http.client import BadStatusLine
+from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
@@ -270,12 +272,38 @@ class _TlsConnection(_Connection, HTTPSConnection):
     pass
 
 
+class _Kept:
+    """A pool's connections, which one thread uses; without a lock.
+
+    A child that was forked while it was held would wait for it at its end for ever.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self._maxsize = maxsize
+        self._connections: deque[object] = deque()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> object:  # noqa: ARG002, FBT001, FBT002 - as queue.Queue's
+        if not self._connections:
+            raise Empty
+        return self._connections.pop()
+
+    def put(self, connection: object, block: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002 - likewise
+        if len(self._connections) >= self._maxsize:
+            raise Full
+        self._connections.append(connection)
+
+    def qsize(self) -> int:
+        return len(self._connections)
+
+
 class _Pool(urllib3.HTTPConnectionPool):
     ConnectionCls = cast("Any", _Connection)
+    QueueCls = cast("Any", _Kept)
 
 
 class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = cast("Any", _TlsConnection)
+    QueueCls = cast("Any", _Kept)
 
 
 _POOLS: Final[dict[str, Any]] = {"http": _Pool, "https": _TlsPool}

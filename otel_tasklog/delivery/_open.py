@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otel_tasklog.capture._record import ORIGIN, Sealed
+from otel_tasklog.delivery._age import logged_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,6 +78,10 @@ class OpenBatch:
         if count >= self._max_records:
             full()
         return fault, failed
+
+    def oldest_ns(self) -> int | None:
+        """Return when its first record was logged, or None: it says nothing."""
+        return logged_ns(next(iter(self._scopes.values()))[0])
 
     def take(self) -> tuple[bytes, int]:
         """Return it as a request, with the number of its records; it is empty then."""

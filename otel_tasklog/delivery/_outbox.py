@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_tasklog._text import visible
 from otel_tasklog.capture._record import SEQUENCE, Sealed
+from otel_tasklog.delivery._age import first_ns
 from otel_tasklog.delivery._backoff import Backoff
 from otel_tasklog.delivery._batch import Batch, joined
 from otel_tasklog.delivery._open import OpenBatch
@@ -128,6 +129,13 @@ class Outbox:
     def spooled(self) -> int:
         """How many are on disk alone."""
         return self.overflow.unread_records + self.overflow.left
+
+    def oldest_ns(self) -> int | None:
+        """Return when the oldest record in memory was logged, or None if not known."""
+        first = self.in_flight or next(iter(self._held), None)
+        if first is not None:
+            return first_ns(first.body)
+        return self._open.oldest_ns() if self._open.records else None
 
     def add(self, records: Sequence[Sealed], now: float) -> str | None:
         """Encode records into the open batch; close that whenever it is full.

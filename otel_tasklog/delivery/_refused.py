@@ -10,7 +10,6 @@ See https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import dataclasses
 import datetime
@@ -19,7 +18,7 @@ import json
 import os
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from otel_tasklog._text import printable_json
 
@@ -84,19 +83,11 @@ class RefusedBatch:
         Raises:
             ValueError: The body cannot be read.
         """
-        from google.protobuf import json_format  # type: ignore[import-untyped]
-
         from otel_tasklog.delivery._decode import (
-            parse_request,
+            request_json,
         )
 
-        request = json_format.MessageToDict(
-            parse_request(self.body), use_integers_for_enums=True
-        )
-        for record in _records(request):
-            for name in ("traceId", "spanId"):  # OTLP has them in hex
-                if name in record:
-                    record[name] = base64.b64decode(record[name]).hex()
+        request = request_json(self.body)
         time = datetime.datetime.fromtimestamp(self.time_ns / 1e9, datetime.UTC)
         refused = {
             "time": time.isoformat(timespec="milliseconds"),
@@ -108,15 +99,6 @@ class RefusedBatch:
             json.dumps({"refused": refused, **request}, ensure_ascii=False)
         )
         return f"{text}\n".encode()
-
-
-def _records(request: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        record
-        for resource_logs in request.get("resourceLogs", ())
-        for scope_logs in resource_logs.get("scopeLogs", ())
-        for record in scope_logs.get("logRecords", ())
-    ]
 
 
 class Refused:

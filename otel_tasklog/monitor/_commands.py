@@ -43,6 +43,7 @@ _TASKS_HELP: Final = """List the live tasks and what each last said.
            has not logged yet
 parent     the number of the nearest ancestor that had one
 task_id    the job that its newest record belongs to
+waits on   what must happen before it goes on
 records    how many of its records are kept in memory
 worst      the highest level among them
 last       the newest of them, and its age
@@ -88,7 +89,7 @@ def register() -> None:
 def _tasks(context: click.Context) -> None:
     monitor = _ours(context)
     tasklog = monitor.tasklog
-    live = _live(monitor)
+    live = live_tasks(monitor.app_loop, tasklog.port.clean, waits=MOST_TASKS)
     rows = task_rows(live[:MOST_TASKS], tasklog.query(limit=None))
     lines = table(rows, width=_width(), now_ns=time.time_ns())
     shown = f"{len(rows)} of " if len(rows) < len(live) else ""

@@ -5,14 +5,14 @@ Pure functions over values, so that another front end than telnet can use them.
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from otel_tasklog._text import CONTINUED, cut, visible, width_of
+from otel_tasklog._text import CONTINUED, cut, narrowed, visible, width_of
+from otel_tasklog._waits import all_tasks, wait_of
 from otel_tasklog.capture._tasks import known_cell
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterable, Sequence
 
     from otel_tasklog.capture._record import TaskRecord
@@ -27,9 +27,11 @@ NARROWEST_TEXT: Final = 6
 LAST_MIN: Final = 30
 """With less room than this the last message gets a line of its own."""
 
-_HEADER: Final = ("#", "parent", "name", "task_id", "coroutine", "records", "worst")
+_HEADER: Final = (
+    "#", "parent", "name", "task_id", "coroutine", "waits on", "records", "worst",
+)  # fmt: skip
 _NUMBERS: Final = frozenset({"#", "parent", "records"})
-_TEXTS: Final = ("name", "task_id", "coroutine")
+_TEXTS: Final = tuple(map(_HEADER.index, ("name", "task_id", "coroutine", "waits on")))
 _GAP: Final = "  "
 
 
@@ -42,6 +44,8 @@ class LiveTask(NamedTuple):
         name: Its name.
         coroutine: The name of its coroutine.
         address: ``id(task)``, which aiomonitor's ``ps`` prints as Task ID.
+        waits_on: What it waits on, as text, or None if that was not asked for or
+            cannot be told.
     """
 
     number: int | None
@@ -49,6 +53,7 @@ class LiveTask(NamedTuple):
     name: str
     coroutine: str
     address: int
+    waits_on: str | None
 
 
 class Row(NamedTuple):
@@ -70,7 +75,7 @@ class Row(NamedTuple):
 
 
 def live_tasks(
-    loop: asyncio.AbstractEventLoop, clean: Callable[[str], str]
+    loop: asyncio.AbstractEventLoop, clean: Callable[[str], str], *, waits: int = 0
 ) -> list[LiveTask]:
     """Return the live tasks of a loop, by number. From any thread.
 
@@ -80,9 +85,23 @@ def live_tasks(
     Args:
         loop: The loop.
         clean: Makes of a task's name what its records have.
+        waits: Of how many, the first ones, it is to be told what they wait on.
     """
-    found = [_describe(task, clean) for task in asyncio.all_tasks(loop)]
-    return sorted(found, key=lambda t: (t.number is None, t.number or 0, t.name))
+    found = [(_describe(task, clean), task) for task in all_tasks(loop) or ()]
+    found.sort(key=lambda each: _place(each[0]))
+    return [
+        live if place >= waits else live._replace(waits_on=_wait(task, clean))
+        for place, (live, task) in enumerate(found)
+    ]
+
+
+def _place(task: LiveTask) -> tuple[bool, int, str]:
+    return task.number is None, task.number or 0, task.name
+
+
+def _wait(task: asyncio.Task[Any], clean: Callable[[str], str]) -> str | None:
+    wait = wait_of(task, clean)
+    return wait.text if wait is not None else None
 
 
 def _describe(task: asyncio.Task[Any], clean: Callable[[str], str]) -> LiveTask:
@@ -95,6 +114,7 @@ def _describe(task: asyncio.Task[Any], clean: Callable[[str], str]) -> LiveTask:
         name=clean(task.get_name()),
         coroutine=name,
         address=id(task),
+        waits_on=None,
     )
 
 
@@ -157,6 +177,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         visible(task.name),
         _or_dash(row.task_id),
         visible(task.coroutine),
+        _or_dash(task.waits_on),
         str(row.records),
         _or_dash(row.worst),
     )
@@ -182,17 +203,11 @@ def _age(seconds: float) -> str:
 
 def _fit(cells: Sequence[tuple[str, ...]], width: int) -> list[int]:
     """Return the columns' widths: the widest text gives way until the line fits."""
-    widths = {
-        name: max(map(width_of, column))
-        for name, column in zip(_HEADER, zip(*cells, strict=True), strict=True)
-    }
-    for name in _TEXTS:
-        widths[name] = min(widths[name], WIDEST_TEXT)
-    excess = sum(widths.values()) + len(_GAP) * (len(widths) - 1) - width
-    for _ in itertools.repeat(None, max(excess, 0)):
-        widest = max(_TEXTS, key=widths.__getitem__)
-        widths[widest] = max(widths[widest] - 1, NARROWEST_TEXT)
-    return list(widths.values())
+    widths = [max(map(width_of, column)) for column in zip(*cells, strict=True)]
+    for column in _TEXTS:
+        widths[column] = min(widths[column], WIDEST_TEXT)
+    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    return narrowed(widths, excess, _TEXTS, NARROWEST_TEXT)
 
 
 def _pad(text: str, width: int, column: str) -> str:

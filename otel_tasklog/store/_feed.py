@@ -59,7 +59,7 @@ class Feed:
     ) -> None:
         self._tests = tests
         self._backlog = deque(backlog)
-        self._buffer: deque[TaskRecord] = deque()
+        self._buffer: deque[Sealed] = deque()
         self._buffer_records = buffer_records
         self._ended = False  # nothing will be added
         self._closed = False  # nothing will be read
@@ -71,17 +71,27 @@ class Feed:
         """Add what passes the tests. By the worker alone; may raise what they do."""
         if self._ended:
             return
-        buffer = self._buffer
         for test in self._tests:
             finished = filter(test, finished)
-        for record in finished:
-            if len(buffer) >= self._buffer_records:
-                try:
-                    buffer.popleft()
-                    self.missed += 1
-                except IndexError:  # the reader took the last
-                    pass
-            buffer.append(TaskRecord(record))
+        passed: list[Sealed] = []
+        try:
+            passed.extend(finished)
+        finally:
+            self._add(passed)
+
+    def _add(self, records: list[Sealed]) -> None:
+        # As few steps as can be: all followers together see each record of the program.
+        buffer = self._buffer
+        surplus = len(buffer) + len(records) - self._buffer_records
+        for _ in range(min(surplus, len(buffer))):
+            try:
+                buffer.popleft()
+                self.missed += 1
+            except IndexError:  # the reader took the last
+                break
+        unfit = max(len(records) - self._buffer_records, 0)
+        self.missed += unfit
+        buffer.extend(records[unfit:])
         if buffer:
             self._wake_reader()
 
@@ -113,7 +123,9 @@ class Feed:
         ended = self._ended  # before the look, which then misses nothing
         if not self._closed:
             try:
-                return (self._backlog or self._buffer).popleft()
+                if self._backlog:
+                    return self._backlog.popleft()
+                return TaskRecord(self._buffer.popleft())
             except IndexError:
                 pass
         if not ended:

@@ -52,6 +52,8 @@ class Stats:
         pending_bytes: What they take, estimated before and exact after encoding.
         in_flight: Those of `pending` that were sent at least once: on their way, or
             waiting for another attempt.
+        lag_seconds: How old the oldest of `pending` is, by its own time; 0.0 if there
+            is none, None if nothing is exported.
         kept: Records in the ring, including those not yet finished.
         kept_bytes: What the finished ones take, estimated.
         evicted: Records that the ring's bounds cost.
@@ -75,6 +77,7 @@ class Stats:
     pending: int
     pending_bytes: int
     in_flight: int
+    lag_seconds: float | None
     kept: int
     kept_bytes: int
     evicted: int

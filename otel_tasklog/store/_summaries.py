@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections import Counter, defaultdict
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from otel_tasklog._errors import ConfigError
 from otel_tasklog.capture._record import (
@@ -27,8 +27,16 @@ from otel_tasklog.store._query import Conditions, Moment
 from otel_tasklog.store._search import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
+    from otel_tasklog._waits import TaskWait
     from otel_tasklog.store._search import Search
 
 __all__ = ["Bucket", "Counts", "TaskSummary", "Within", "count", "summarize"]
@@ -39,14 +47,20 @@ _LOGGER: Final = Origin._fields.index("logger")
 _LEVEL: Final = Origin._fields.index("level")
 _LEVEL_NAME: Final = Origin._fields.index("severity_text")
 _TASK_ID: Final = Who._fields.index("task_id")
-_THREAD: Final = Origin._fields.index("thread_id")
 _EXCEPTION: Final = Rest._fields.index("exception_type")
 
 _Key: TypeAlias = "str | tuple[int, str]"
 """What is counted: a text; or a level, its number and its name."""
 
-Alive: TypeAlias = "Callable[[Iterable[tuple[int, int]]], bool | None]"
-"""Tells whether one of some asyncio tasks is alive; see `Live.any_of`."""
+
+class Alive(Protocol):
+    """Who is alive; see `Live`."""
+
+    def any_of(self, job: str, numbers: Collection[int]) -> bool | None:
+        """Return whether one of some asyncio tasks is at a job, None if not known."""
+
+    def wait_of(self, job: str, numbers: Iterable[int]) -> TaskWait | None:
+        """Return what the first of some asyncio tasks that is at a job waits on."""
 
 
 class Within(Conditions, total=False):
@@ -73,9 +87,11 @@ class TaskSummary:
         worst_level: The name of the highest.
         exceptions: How many with an exception of each type, the most frequent first.
         last_message: The text of the last record.
-        alive: Whether one of its asyncio tasks is not done. None if that is not
-            known: none of them logged, or one did in an event loop in which this
-            TaskLog was neither made, nor entered by ``async with``, nor asked.
+        alive: Whether one of its asyncio tasks is not done, and has not left it: one
+            that opens scopes is at those jobs alone. None if that is not known: none
+            of them logged.
+        waits_on: What that asyncio task waits on; of several, the one that logged
+            last. None if there is none, or if that cannot be told.
     """
 
     task_id: str
@@ -91,6 +107,7 @@ class TaskSummary:
     exceptions: Mapping[str, int]
     last_message: str
     alive: bool | None
+    waits_on: TaskWait | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,11 +156,13 @@ class _Job:
 
     def __init__(self, record: Sealed) -> None:
         self.first = self.last = record
+        self.task_id: str = record[WHO][_TASK_ID]
         self.parent: tuple[int, str | None] = (-1, None)
         self.levels: Counter[_Key] = Counter()
         self.exceptions: Counter[_Key] = Counter()
-        # Number and name of each asyncio task, and the thread that it logged in.
-        self.tasks: set[tuple[int, str, int]] = set()
+        # The number of each asyncio task, and the sequence of the last that it logged.
+        self.tasks: dict[int, int] = {}
+        self.names: set[str] = set()
 
     def add(self, record: Sealed) -> None:
         sequence, origin = record[SEQUENCE], record[ORIGIN]
@@ -155,20 +174,23 @@ class _Job:
         if parent_id is not None and sequence > self.parent[0]:
             self.parent = sequence, parent_id
         if number is not None:
-            self.tasks.add((number, name, origin[_THREAD]))
+            self.names.add(name)
+            if sequence > self.tasks.get(number, -1):
+                self.tasks[number] = sequence
         self.levels[origin[_LEVEL], origin[_LEVEL_NAME]] += 1
         exception = record[REST][_EXCEPTION]
         if exception is not None:
             self.exceptions[exception] += 1
 
-    def summary(self, alive: Alive) -> TaskSummary:
+    def summary(self, live: Alive) -> TaskSummary:
         first_ns, last_ns = self.first[TIMESTAMP_NS], self.last[TIMESTAMP_NS]
         levels = _in_order(self.levels)
+        newest_first = sorted(self.tasks, key=self.tasks.__getitem__, reverse=True)
         return TaskSummary(
-            task_id=self.last[WHO][_TASK_ID],
+            task_id=self.task_id,
             task_parent_id=self.parent[1],
-            asyncio_task_numbers=tuple(sorted({each[0] for each in self.tasks})),
-            asyncio_task_names=tuple(sorted({each[1] for each in self.tasks})),
+            asyncio_task_numbers=tuple(sorted(self.tasks)),
+            asyncio_task_names=tuple(sorted(self.names)),
             first_ns=first_ns,
             last_ns=last_ns,
             # A clock may have been set back.
@@ -178,12 +200,26 @@ class _Job:
             worst_level=_text(levels[0]),
             exceptions=_named(_in_order(self.exceptions), self.exceptions),
             last_message=self.last[MESSAGE],
-            alive=alive((number, thread) for number, _, thread in self.tasks),
+            alive=live.any_of(self.task_id, newest_first),
+            waits_on=live.wait_of(self.task_id, newest_first),
         )
 
 
-def summarize(search: Search, alive: Alive, limit: int | None) -> Found[TaskSummary]:
-    """Return a summary of each job, the one that logged last first."""
+def summarize(
+    search: Search,
+    look: Callable[[Collection[int]], Alive],
+    limit: int | None,
+    *,
+    alive: bool = False,
+) -> Found[TaskSummary]:
+    """Return a summary of each job, the one that logged last first.
+
+    Args:
+        search: The records.
+        look: Returns who of some asyncio tasks, given by number, is alive.
+        limit: How many jobs at most; None for all.
+        alive: Whether to leave out those that are not.
+    """
     jobs: dict[str, _Job] = {}
     for part in search:
         for record in part:
@@ -194,7 +230,11 @@ def summarize(search: Search, alive: Alive, limit: int | None) -> Found[TaskSumm
                     job = jobs[task_id] = _Job(record)
                 job.add(record)
     ordered = sorted(jobs.values(), key=lambda job: job.last[SEQUENCE], reverse=True)
-    summaries = (job.summary(alive) for job in ordered[:limit])
+    wanted = ordered if alive else ordered[:limit]
+    live = look({number for job in wanted for number in job.tasks})
+    if alive:
+        wanted = [job for job in wanted if live.any_of(job.task_id, job.tasks)][:limit]
+    summaries = (job.summary(live) for job in wanted)
     return Found(summaries, complete=search.complete)
 
 

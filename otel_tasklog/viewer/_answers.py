@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final
+import time
+from typing import TYPE_CHECKING, Final, cast
 
 from starlette.responses import Response
 
 from otel_tasklog.capture._values import cut
 from otel_tasklog.store._search import Found
 from otel_tasklog.viewer._problem import Problem
+from otel_tasklog.viewer._process_json import process_json
 from otel_tasklog.viewer._record_json import Run, dumps, plain, record_json
+from otel_tasklog.viewer._tail import REST, SLICE_RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from otel_tasklog._tasklog import TaskLog
+    from otel_tasklog._waits import TaskWait
     from otel_tasklog.capture._record import TaskRecord
+    from otel_tasklog.store._summaries import TaskSummary
     from otel_tasklog.viewer._parameters import Asked
 
 __all__ = ["ANSWERS", "NDJSON", "RESPONSE_BYTES", "json_answer", "sequence_of"]
@@ -117,10 +122,16 @@ def _page(found: Found[TaskRecord], run: Run, asked: Asked) -> Response:
 
 
 def _encoded(found: Iterable[TaskRecord], run: Run) -> list[bytes]:
-    """Return the JSON of as many records as one answer may hold, one at least."""
+    """Return the JSON of as many records as one answer may hold, one at least.
+
+    With rests, as a tail: the application's event loop needs the interpreter, too.
+    """
     encoded: list[bytes] = []
-    size = 0
+    size, started = 0, time.perf_counter()
     for record in found:
+        if encoded and not len(encoded) % SLICE_RECORDS:
+            time.sleep(REST * (time.perf_counter() - started))
+            started = time.perf_counter()
         encoded.append(dumps(record_json(record, run)))
         size += len(encoded[-1])
         if size > RESPONSE_BYTES:
@@ -131,12 +142,23 @@ def _encoded(found: Iterable[TaskRecord], run: Run) -> list[bytes]:
 
 
 def _tasks(tasklog: TaskLog, _run: Run, asked: Asked) -> Response:
-    found = tasklog.tasks(asked["q"], limit=asked["limit"])
-    tasks = [
-        dataclasses.replace(task, last_message=cut(task.last_message, TEXT_CHARACTERS))
-        for task in found
-    ]
-    return json_answer({"tasks": plain(tasks), "complete": found.complete})
+    found = tasklog.tasks(asked["q"], limit=asked["limit"], alive=asked["alive"])
+    return json_answer({"tasks": [*map(_task, found)], "complete": found.complete})
+
+
+def _task(task: TaskSummary) -> dict[str, object]:
+    message = cut(task.last_message, TEXT_CHARACTERS)
+    fields = cast(
+        "dict[str, object]", plain(dataclasses.replace(task, last_message=message))
+    )
+    return {**fields, "waits_on": _wait(task.waits_on)}
+
+
+def _wait(wait: TaskWait | None) -> dict[str, object] | None:
+    if wait is None:
+        return None
+    awaited = [each._asdict() for each in wait.awaited]
+    return {**wait._asdict(), "awaited": awaited}
 
 
 def _counts(tasklog: TaskLog, _run: Run, asked: Asked) -> Response:
@@ -153,6 +175,10 @@ def _stats(tasklog: TaskLog, _run: Run, _asked: Asked) -> Response:
     return json_answer(plain(tasklog.stats()))
 
 
+def _process(tasklog: TaskLog, _run: Run, _asked: Asked) -> Response:
+    return json_answer(process_json(tasklog))
+
+
 ANSWERS: Final[Mapping[str, Callable[[TaskLog, Run, Asked], Response]]] = {
     "/v1/records": _records,
     "/v1/tasks": _tasks,
@@ -160,4 +186,5 @@ ANSWERS: Final[Mapping[str, Callable[[TaskLog, Run, Asked], Response]]] = {
     "/v1/trace/{trace_id}": _trace,
     "/v1/context/{sequence}": _context,
     "/v1/stats": _stats,
+    "/v1/process": _process,
 }

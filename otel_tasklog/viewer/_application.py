@@ -48,9 +48,22 @@ QUERIES: Final = 4
 _T = TypeVar("_T")
 
 
-def make_application(tasklog: TaskLog, access: Access) -> Starlette:
-    """Return the API as an ASGI application; see `TaskLog.asgi`."""
-    served = _Served(tasklog)
+def make_application(
+    tasklog: TaskLog,
+    access: Access,
+    *,
+    run: Run | None = None,
+    on_thread: Callable[[], object] = lambda: None,
+) -> Starlette:
+    """Return the API as an ASGI application; see `TaskLog.asgi`.
+
+    Args:
+        tasklog: Whose records are shown.
+        access: Who may ask.
+        run: Makes the ids of records; None makes another one.
+        on_thread: Called in each thread that reads, before it does.
+    """
+    served = _Served(tasklog, run or Run(), on_thread)
     answers: dict[str, Callable[[Request, Asked], Awaitable[Response | Tail]]] = {
         **{path: partial(served.read, answer) for path, answer in ANSWERS.items()},
         "/v1/tail": served.tail,
@@ -109,9 +122,12 @@ async def _failed(_request: Request, _error: Exception) -> Response:
 class _Served:
     """What the routes of one application share."""
 
-    def __init__(self, tasklog: TaskLog) -> None:
+    def __init__(
+        self, tasklog: TaskLog, run: Run, on_thread: Callable[[], object]
+    ) -> None:
         self._tasklog = tasklog
-        self._run = Run()
+        self._run = run
+        self._on_thread = on_thread
         self._tails = 0
         self._encoder = Encoder(self._run)
 
@@ -120,7 +136,11 @@ class _Served:
         return anyio.CapacityLimiter(QUERIES)  # in the event loop, as it has to be
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+        def run() -> _T:
+            self._on_thread()
+            return work()
+
+        return await anyio.to_thread.run_sync(run, limiter=self._threads)
 
     async def read(
         self,

@@ -70,6 +70,11 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         {"type": "integer", "minimum": 1, "maximum": RECORDS, "default": 200},
         "How many at most.",
     ),
+    "alive": _parameter(
+        "alive",
+        {"type": "boolean", "default": False},
+        "Only those that an asyncio task is still at.",
+    ),
     "by": _parameter(
         "by",
         {"type": "string", "maxLength": 300, "default": "level"},
@@ -194,6 +199,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         "/v1/tasks": _operation(
             "Jobs, the one that logged last first.",
             "q",
+            "alive",
             "many_limit",
             content=_content(json="Tasks"),
             description="As the records say that the query finds.",
@@ -226,6 +232,9 @@ DOCUMENT: Final[dict[str, Any]] = {
         ),
         "/v1/stats": _operation(
             "What became of the records so far.", content=_content(json="Stats")
+        ),
+        "/v1/process": _operation(
+            "Which process this is, and how it is.", content=_content(json="Process")
         ),
         "/healthz": _operation("Whether it answers.", content=_content(json="Health")),
         "/openapi.json": _operation(

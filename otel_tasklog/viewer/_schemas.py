@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from otel_tasklog._waits import MOST_AWAITED, Kind
 from otel_tasklog.store._storage import Stats
+from otel_tasklog.viewer._process_json import API
 
 __all__ = ["SCHEMAS"]
 
@@ -20,6 +22,7 @@ NUMBER: Final = {
     "type": ["integer", "string"],
     "description": "Beyond 2**53 a text of digits.",
 }
+SECONDS: Final = {"type": "number", "minimum": 0}
 BY_NAME: Final = {"type": "object", "additionalProperties": COUNT}
 
 
@@ -100,6 +103,8 @@ _STATS: Final[dict[str, Any]] = {
     "rejected_by": BY_NAME,
     "dropped_by": BY_NAME,
     "dropped_bytes_by": BY_NAME,
+    "lag_seconds": _maybe(SECONDS)
+    | {"description": "The age of the oldest pending record; null: none is exported."},
     "last_error": _maybe(TEXT),
 }
 
@@ -135,9 +140,31 @@ SCHEMAS: Final[dict[str, Any]] = {
             "last_message": TEXT,
             "alive": {
                 "type": ["boolean", "null"],
-                "description": "Whether one of its asyncio tasks is not done; null "
+                "description": "Whether one of its asyncio tasks is still at it; null "
                 "if that is not known.",
             },
+            "waits_on": _maybe({"$ref": "#/components/schemas/Wait"})
+            | {
+                "description": "Of its asyncio tasks that are still at it, what the one "
+                "waits on that logged last; null if there is none, or it cannot be told."
+            },
+        }
+    ),
+    "Wait": _closed(
+        {
+            "kind": {"type": "string", "enum": [*get_args(Kind)]},
+            "text": TEXT | {"description": "The same for a reader: Queue.get."},
+            "awaited": {
+                "type": "array",
+                "maxItems": MOST_AWAITED,
+                "items": _closed({"number": _maybe(COUNT), "name": TEXT}),
+                "description": "The asyncio tasks that must be done first.",
+            },
+            "path": _maybe(TEXT) | {"description": "Where, in the program's own code."},
+            "line": _maybe(COUNT),
+            "function": _maybe(TEXT),
+            "asyncio_task_number": _maybe(COUNT) | {"description": "Of who waits."},
+            "asyncio_task_name": TEXT,
         }
     ),
     "Counts": _closed(
@@ -182,6 +209,35 @@ SCHEMAS: Final[dict[str, Any]] = {
         "a Notice has the name of its only key. Comments say that all is well.",
     },
     "Stats": _closed(_STATS),
+    "Process": _closed(
+        {
+            "api": {
+                "const": API,
+                "description": "The form of all answers: another one, another number.",
+            },
+            "pid": COUNT,
+            "service_name": TEXT,
+            "service_instance_id": TEXT,
+            "version": TEXT | {"description": "Of otel_tasklog."},
+            "python": TEXT,
+            "started_ns": TIME_NS | {"description": "When its counts began."},
+            "uptime_seconds": SECONDS | {"description": "Since then."},
+            "command": {
+                "type": "array",
+                "items": TEXT,
+                "description": "The command line, without what looks secret.",
+            },
+            "resource": {"type": "object", "description": "Its attributes."},
+            "kept": COUNT | {"description": "Records in memory."},
+            "captured": COUNT | {"description": "Records so far."},
+            "pending": COUNT | {"description": "Records in memory, not yet delivered."},
+            "lag_seconds": _STATS["lag_seconds"],
+            "lost": COUNT | {"description": "Records dropped, or refused for good."},
+            "last_error": _maybe(TEXT),
+            "endpoint": TEXT | {"description": "Where the records are sent."},
+        },
+        optional=("service_instance_id", "endpoint"),
+    ),
     "Health": _closed({"status": {"const": "ok"}, "version": TEXT}),
     "Problem": _closed(
         {

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from otel_tasklog.store._follow import Follower
     from otel_tasklog.viewer._record_json import Run
 
-__all__ = ["EVENTS", "LINES", "Encoder", "Tail"]
+__all__ = ["EVENTS", "LINES", "REST", "SLICE_RECORDS", "Encoder", "Tail"]
 
 HEARTBEAT_SECONDS: Final = 15.0
 """A client that is sent nothing for so long is sent a sign of life."""
@@ -159,21 +159,21 @@ class Tail:
         end = None
         while end is None:
             try:
-                records = await self._read()
+                first = await self._read()
             except StopAsyncIteration:
                 end = "the TaskLog was closed"
             except FollowerError as error:
                 end = str(error)
             else:
-                await self._send_slices(send, records)
+                await self._send_slices(send, first)
         await _give(send, self._notice("end", end))
         await send({"type": "http.response.body", "body": b""})
 
     def _notice(self, name: str, value: object) -> bytes:
         return self._style.notice(name, dumps({name: value}))
 
-    async def _read(self) -> list[TaskRecord] | None:
-        """Return what has come, or None if nothing did for long.
+    async def _read(self) -> TaskRecord | None:
+        """Return the next record, or None if none came for long.
 
         Raises:
             StopAsyncIteration: Nothing will come any more.
@@ -181,25 +181,31 @@ class Tail:
         """
         try:
             async with asyncio.timeout(HEARTBEAT_SECONDS):
-                found = [await anext(self._follower)]
+                return await anext(self._follower)
         except TimeoutError:
             return None
+
+    async def _with_more(self, first: TaskRecord) -> list[TaskRecord]:
+        """Return a record and those that have come after it, the newest first."""
+        found = [first]
         # What ends the following is met again by the next read.
         ends = (TimeoutError, StopAsyncIteration, FollowerError)
         with contextlib.suppress(*ends):
             async with asyncio.timeout(0):  # what is there, without waiting
                 while len(found) < SLICE_RECORDS:
                     found.append(await anext(self._follower))
-        return found
+        return found[::-1]
 
-    async def _send_slices(self, send: Send, records: list[TaskRecord] | None) -> None:
-        if records is None:
+    async def _send_slices(self, send: Send, first: TaskRecord | None) -> None:
+        if first is None:
             await _give(send, self._style.alive)
             return
-        records.reverse()
-        while records:
+        records: list[TaskRecord] | None = None
+        while records is None or records:
             async with self._encoder.turn:
                 started = time.perf_counter()
+                if records is None:  # reading has its share in what a slice takes
+                    records = await self._with_more(first)
                 chunk = self._slice(records)
                 await asyncio.sleep(REST * (time.perf_counter() - started))
             await _give(send, chunk)

@@ -214,4 +214,6 @@ def test_without_its_extra_the_command_says_how_to_get_it(missing: str) -> None:
 def test_bad_usage_is_exit_status_2(wrong: tuple[str, ...]) -> None:
     done = run(*wrong)
     assert done.returncode == 2
-    assert "Usage:" in done.stderr
+    assert re.fullmatch(
+        r"otel-tasklog: .* \(see 'otel-tasklog.* --help'\)\n", done.stderr
+    )

@@ -406,6 +406,13 @@ def test_the_limits_of_records_win_over_those_of_all_signals() -> None:
     assert config.attribute_count_limit == config.attribute_value_length_limit == 9
 
 
+def test_our_own_variable_says_whether_there_is_an_access_point() -> None:
+    """Its values are in ``tests/viewer/test_access_point.py``."""
+    assert Config.from_env({"OTEL_TASKLOG_ATTACH": "off"}).attach is False
+    assert Config.from_env({"OTEL_TASKLOG_ATTACH": ""}).attach is None
+    assert Config.from_env({"OTEL_TASKLOG_ATTACH": "off"}, attach="tcp").attach == "tcp"
+
+
 def test_every_variable_has_a_test() -> None:
     text = Path(__file__).read_text("utf-8")
     for variable in VARIABLES:

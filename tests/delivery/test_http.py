@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import ssl
 import time
 from typing import TYPE_CHECKING, Any
@@ -211,6 +212,28 @@ def test_a_connection_is_kept(make_sender: Callable[..., HttpSender]) -> None:
     with SocketPeer(script) as peer:
         sender = make_sender(peer.endpoint)
         assert [sender.send(b"x") for _ in range(3)] == [Accepted()] * 3
+        assert peer.accepted == 1
+        sender.close()
+
+
+def test_what_keeps_it_takes_no_lock(
+    make_sender: Callable[..., HttpSender], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fork may come at any moment, and the child would wait for it at its end."""
+
+    def script(connection: Connection) -> None:
+        for _ in range(2):
+            connection.request()
+            connection.say(OK)
+
+    def locks(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(queue.LifoQueue, "get", locks)
+    monkeypatch.setattr(queue.LifoQueue, "put", locks)
+    with SocketPeer(script) as peer:
+        sender = make_sender(peer.endpoint)
+        assert [sender.send(b"x") for _ in range(2)] == [Accepted()] * 2
         assert peer.accepted == 1
         sender.close()
 

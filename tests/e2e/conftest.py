@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from pathlib import Path
@@ -18,6 +19,20 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(autouse=True)
+def runtime_directory(
+    _clean_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Programs have access points, as they would elsewhere, in a place of their own.
+
+    Its path is short, as that of a socket has to be.
+    """
+    with tempfile.TemporaryDirectory(prefix="tasklog-") as directory:
+        monkeypatch.delenv("OTEL_TASKLOG_ATTACH")
+        monkeypatch.setenv("OTEL_TASKLOG_RUNTIME_DIR", directory)
+        yield Path(directory)
 
 
 class ReceiverProcess:

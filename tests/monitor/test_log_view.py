@@ -64,7 +64,7 @@ class Kept:
 
 
 def live(number: int | None, name: str, address: int = ADDRESS) -> LiveTask:
-    return LiveTask(number, None, name, "work", address)
+    return LiveTask(number, None, name, "work", address, None)
 
 
 def found(wanted: str, tasks: Sequence[LiveTask], kept: Kept) -> Found:

@@ -30,7 +30,7 @@ def record(
 
 
 def live(number: int | None = 1, name: str = "worker") -> LiveTask:
-    return LiveTask(number, None, name, "work", 0x7F00)
+    return LiveTask(number, None, name, "work", 0x7F00, "Lock.acquire")
 
 
 def test_a_row_tells_the_newest_record_the_worst_level_and_how_many() -> None:
@@ -48,25 +48,28 @@ def test_a_row_tells_the_newest_record_the_worst_level_and_how_many() -> None:
 def test_a_task_that_never_logged_has_a_row_with_dashes() -> None:
     rows = task_rows([live(None, "silent")], [record()])
     assert table(rows, width=120, now_ns=0) == [
-        "#  parent  name    task_id  coroutine  records  worst  last",
-        "-       -  silent  -        work             0  -",
+        "#  parent  name    task_id  coroutine  waits on      records  worst  last",
+        "-       -  silent  -        work       Lock.acquire        0  -",
     ]
 
 
 def test_on_a_wide_terminal_a_task_takes_one_line() -> None:
     rows = task_rows([live()], [record("charging", at_ns=0)])
     assert table(rows, width=120, now_ns=int(0.2 * SECOND)) == [
-        "#  parent  name    task_id  coroutine  records  worst  last",
-        "1       -  worker  order-1  work             1  INFO   0.2s ago: charging",
+        "#  parent  name    task_id  coroutine  waits on      records  worst  last",
+        (
+            "1       -  worker  order-1  work       Lock.acquire        1  INFO   "
+            "0.2s ago: charging"
+        ),
     ]
 
 
 def test_on_a_narrow_terminal_the_last_message_has_its_own_line() -> None:
     rows = task_rows([live()], [record("charging the card of a customer")])
-    assert table(rows, width=60, now_ns=0) == [
-        "#  parent  name    task_id  coroutine  records  worst",
+    assert table(rows, width=72, now_ns=0) == [
+        "#  parent  name    task_id  coroutine  waits on      records  worst",
         "  | last",
-        "1       -  worker  order-1  work             1  INFO",
+        "1       -  worker  order-1  work       Lock.acquire        1  INFO",
         "  | 0.0s ago: charging the card of a customer",
     ]
 
@@ -140,3 +143,20 @@ def test_live_tasks_are_sorted_by_number_and_never_numbered_by_looking() -> None
     assert [each.name for each in found][:2] == ["child-1", "child-2"]
     assert {each.name for each in found if each.number is None} >= {"silent"}
     assert found[0].coroutine.endswith("<locals>.child")
+
+
+def test_of_the_first_tasks_it_is_told_what_they_wait_on() -> None:
+    async def main() -> list[LiveTask]:
+        queue: asyncio.Queue[int] = asyncio.Queue()
+        tasks = [asyncio.create_task(queue.get(), name=name) for name in "ab"]
+        await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        found = await asyncio.to_thread(live_tasks, loop, str, waits=2)
+        for each in tasks:
+            each.cancel()
+        return found
+
+    first, second, third = asyncio.run(main())
+    assert first.waits_on in {"running", "to_thread"}  # the thread has just begun
+    assert (second.name, second.waits_on) == ("a", "Queue.get")
+    assert (third.name, third.waits_on) == ("b", None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import re
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
@@ -14,12 +16,22 @@ from hypothesis import strategies as st
 from rings import fill, make_ring, sealed
 
 import otel_tasklog
-from otel_tasklog import Bucket, ConfigError, Counts, Query, TaskRecord, TaskSummary
+from otel_tasklog import (
+    Bucket,
+    ConfigError,
+    Counts,
+    Query,
+    TaskRecord,
+    TaskSummary,
+    TaskWait,
+)
+from otel_tasklog.capture import _tasks
+from otel_tasklog.capture._tasks import _Loops
 from otel_tasklog.store import _search
 from otel_tasklog.store._summaries import MOST_BUCKETS, count, summarize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from conftest import Harness
 
@@ -63,6 +75,25 @@ class Stage:
         return [record for record in self.records if record.level >= least]
 
 
+class Everybody:
+    """Says that every task is alive, and waits on its number."""
+
+    def __init__(self, wanted: Collection[int]) -> None:
+        self.wanted = wanted
+
+    def any_of(self, job: str, numbers: Collection[int]) -> bool | None:
+        assert {*numbers} <= {*self.wanted}
+        return bool(numbers)
+
+    def wait_of(self, job: str, numbers: Iterable[int]) -> TaskWait | None:
+        first = next(iter(numbers), None)
+        return None if first is None else wait(first)
+
+
+def wait(number: int) -> TaskWait:
+    return TaskWait("sleep", "sleep(1)", (), "a.py", 1, "f", number, "")
+
+
 stages = st.builds(
     Stage, logged, capacity=st.integers(1, 40), waiting=st.integers(0, 10)
 )
@@ -75,13 +106,13 @@ def test_tasks_are_what_a_plain_list_says(stage: Stage, least: int) -> None:
         if record.task_id is not None:
             own.setdefault(record.task_id, []).append(record)
     search = stage.ring.search(Query(min_level=least, limit=None))
-    found = summarize(search, lambda tasks: bool([*tasks]), None)
+    found = summarize(search, Everybody, None)
     assert found.complete
     assert found == [
         summary_of(records)
         for records in sorted(own.values(), key=lambda own: -own[-1].sequence)
     ]
-    limited = summarize(stage.ring.search(Query(min_level=least)), lambda _: None, 1)
+    limited = summarize(stage.ring.search(Query(min_level=least)), Everybody, 1)
     assert [each.task_id for each in limited] == [each.task_id for each in found[:1]]
 
 
@@ -90,6 +121,7 @@ def summary_of(records: list[TaskRecord]) -> TaskSummary:
     parents = [r.task_parent_id for r in records if r.task_parent_id is not None]
     numbers = {r.asyncio_task_number for r in records} - {None}
     names = {r.asyncio_task_name for r in records} - {None}
+    newest = [r.asyncio_task_number for r in records if r.asyncio_task_number][-1:]
     return TaskSummary(
         task_id=str(first.task_id),
         task_parent_id=parents[-1] if parents else None,
@@ -104,6 +136,7 @@ def summary_of(records: list[TaskRecord]) -> TaskSummary:
         exceptions=Counter(r.exception_type for r in records if r.exception_type),
         last_message=last.message,
         alive=bool(numbers),
+        waits_on=wait(newest[0]) if newest else None,
     )
 
 
@@ -113,7 +146,7 @@ def test_levels_come_from_the_highest_down_and_others_from_the_most_frequent() -
     fill(
         ring, [sealed(n, "t", each, logger=log) for n, (each, log) in enumerate(levels)]
     )
-    [summary] = summarize(ring.search(Query()), lambda _: None, None)
+    [summary] = summarize(ring.search(Query()), Everybody, None)
     assert [*summary.levels.items()] == [("ERROR", 2), ("INFO", 1), ("DEBUG", 2)]
     by_level = count(ring.search(Query()), "level", None, None)
     assert [*by_level.counts] == ["ERROR", "INFO", "DEBUG"]
@@ -314,38 +347,25 @@ def test_a_task_is_alive_until_its_asyncio_tasks_are_done(harness: Harness) -> N
             tasks = [group.create_task(work("short", first))]
             tasks += [group.create_task(work("long", each)) for each in (first, second)]
             await asyncio.sleep(0)
+            everything = {"short": True, "long": True, "job": True}
             with otel_tasklog.task("job"):
                 harness.log.info("mine")
-            everything = {"short": True, "long": True, "job": True}
-            assert alive(harness) == everything
-            assert await asyncio.to_thread(alive, harness) == everything
-            first.set()
-            await asyncio.wait(tasks[:2])
-            assert alive(harness) == everything | {"short": False}
-            assert await asyncio.to_thread(alive, harness) == everything | {
-                "short": False
-            }
+                assert alive(harness) == everything
+                assert await asyncio.to_thread(alive, harness) == everything
+                first.set()
+                await asyncio.wait(tasks[:2])
+                everything["short"] = False
+                assert alive(harness) == everything
+                assert await asyncio.to_thread(alive, harness) == everything
             second.set()
 
     asyncio.run(main())
     assert alive(harness) == {"short": False, "long": False, "job": False}
 
 
-def test_who_is_alive_is_known_where_the_tasklog_was_entered(
-    make: Callable[..., Harness],
+def test_who_is_alive_is_known_of_every_loop_and_not_of_a_thread(
+    harness: Harness,
 ) -> None:
-    async def main() -> dict[str, bool | None]:
-        harness = make()
-        async with harness.tasklog:
-            with otel_tasklog.task("job"):
-                harness.log.info("here")
-            return await asyncio.to_thread(alive, harness)
-
-    assert asyncio.run(main()) == {"job": True}
-
-
-def test_who_is_alive_is_not_guessed(harness: Harness) -> None:
-    """A thread has no asyncio task; a loop that was never seen may still run."""
     with otel_tasklog.task("thread"):
         harness.log.info("no task")
     logged, asked = threading.Event(), threading.Event()
@@ -360,26 +380,177 @@ def test_who_is_alive_is_not_guessed(harness: Harness) -> None:
     other.start()
     logged.wait()
     try:
-        assert alive(harness) == {"thread": None, "elsewhere": None}
+        assert alive(harness) == {"thread": None, "elsewhere": True}
     finally:
         asked.set()
         other.join()
+    assert alive(harness) == {"thread": None, "elsewhere": False}
 
 
-def test_who_is_alive_in_the_parent_is_not_known_in_a_forked_child(
+def test_a_task_of_a_loop_that_was_closed_is_not_alive(harness: Harness) -> None:
+    loop = asyncio.new_event_loop()
+
+    async def endless() -> None:
+        with otel_tasklog.task("endless"):
+            harness.log.info("here")
+            await asyncio.sleep(60)
+
+    left = loop.create_task(endless())
+    loop.run_until_complete(asyncio.sleep(0))
+    assert alive(harness) == {"endless": True}  # the loop may run again
+    left.cancel()
+    loop.run_until_complete(asyncio.wait([left]))
+    loop.close()
+    assert alive(harness) == {"endless": False}
+
+
+def test_who_is_alive_is_not_guessed(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loop may be one that was not remembered, or its tasks cannot be listed."""
+
+    def too_fast(loop: object) -> set[Any]:
+        raise RuntimeError("Set changed size during iteration")
+
+    async def main() -> None:
+        with otel_tasklog.task("done"):
+            harness.log.info("here")
+        await asyncio.create_task(ask())
+
+    async def ask() -> None:
+        with otel_tasklog.task("asking"):
+            harness.log.info("here")
+            with monkeypatch.context() as patch:
+                patch.setattr(asyncio, "all_tasks", too_fast)
+                assert alive(harness) == {"asking": None, "done": None}
+            with monkeypatch.context() as patch:
+                loops = _Loops()
+                loops.note(cast("Any", Slotted()))
+                patch.setattr(_tasks, "_loops", loops)
+                assert alive(harness) == {"asking": None, "done": None}
+            assert alive(harness) == {"asking": True, "done": False}
+
+    asyncio.run(main())
+
+
+class Slotted:
+    """Can be referred to by no weak reference."""
+
+    __slots__ = ()
+
+
+def test_a_loop_that_is_gone_is_forgotten() -> None:
+    loops = _Loops()
+    for _ in range(3):
+        loop = asyncio.new_event_loop()
+        loops.note(loop)
+        loops.note(loop)
+        assert loops.all() == [loop]
+        loop.close()
+        del loop
+        gc.collect()
+    assert loops.all() == []
+    assert loops.complete
+
+
+def test_what_a_job_waits_on_is_what_its_last_live_task_to_log_waits_on(
+    harness: Harness,
+) -> None:
+    async def fetch(queue: asyncio.Queue[int]) -> None:
+        harness.log.info("fetching")
+        await queue.get()
+
+    async def last() -> None:
+        harness.log.info("the last to log, and done")
+
+    async def work() -> None:
+        with otel_tasklog.task("job"):
+            harness.log.info("started")
+            queue: asyncio.Queue[int] = asyncio.Queue()
+            fetching = asyncio.create_task(fetch(queue), name="fetching")
+            await asyncio.sleep(0)
+            await asyncio.create_task(last())
+            [job] = await asyncio.to_thread(harness.tasklog.tasks)
+            assert len(job.asyncio_task_numbers) == 3
+            assert job.waits_on is not None
+            assert (job.waits_on.kind, job.waits_on.text) == ("queue", "Queue.get")
+            assert job.waits_on.asyncio_task_name == "fetching"
+            assert job.waits_on.function == fetch.__qualname__
+            await queue.put(1)
+            await fetching
+            [job] = await asyncio.to_thread(harness.tasklog.tasks)
+            assert job.waits_on is not None
+            assert job.waits_on.kind == "executor"
+
+    asyncio.run(work())
+    [job] = harness.tasklog.tasks()
+    assert (job.alive, job.waits_on) == (False, None)
+
+
+def test_a_job_that_a_task_has_left_is_not_alive_and_those_around_it_are(
+    harness: Harness,
+) -> None:
+    """A task that works for one job after the other, in scopes, is at the last."""
+
+    async def work() -> None:
+        harness.log.info("before", extra={"task_id": "named by a record"})
+        assert alive(harness) == {"named by a record": True}
+        harness.log.info("here")
+        with otel_tasklog.task("outer"):
+            for job in ("first", "second"):
+                with otel_tasklog.task(job), otel_tasklog.bind(user="bob"):
+                    harness.log.info("at it")
+            harness.log.info("at it")
+            await asyncio.create_task(child(), name="child")
+            assert await asyncio.to_thread(alive, harness) == {
+                "named by a record": False,
+                "worker": True,
+                "first": False,
+                "second": False,
+                "outer": True,
+                "third": False,
+            }
+            with otel_tasklog.task("fourth"):
+                harness.log.info("at it")
+                found = {each.task_id: each for each in harness.tasklog.tasks()}
+                assert found["fourth"].waits_on == found["outer"].waits_on is not None
+                assert found["first"].waits_on is None
+        found_alive = alive(harness)
+        assert (found_alive["outer"], found_alive["fourth"]) == (False, False)
+
+    async def child() -> None:
+        harness.log.info("of the job around its parent")
+        with otel_tasklog.task("third"):
+            harness.log.info("at it")
+            assert alive(harness)["outer"] is True
+
+    async def main() -> None:
+        await asyncio.create_task(work(), name="worker")
+
+    asyncio.run(main())
+
+
+def test_the_name_of_what_a_job_waits_on_is_without_its_secret(
     make: Callable[..., Harness],
 ) -> None:
-    async def main() -> list[dict[str, bool | None]]:
-        harness = make()
-        answers = []
-        for _ in range(2):
-            with otel_tasklog.task("job"):
-                harness.log.info("here")
-            answers.append(await asyncio.to_thread(alive, harness))
-            harness.tasklog.renew()
-        return answers
+    harness = make(redact_patterns=[re.compile(r"sk-\w+")])
 
-    assert asyncio.run(main()) == [{"job": True}, {"job": None}]
+    async def main() -> None:
+        inner = asyncio.create_task(asyncio.sleep(60), name="pay sk-123")
+        outer = asyncio.create_task(wait_for(inner), name="with sk-123")
+        await asyncio.sleep(0)
+        [job] = harness.tasklog.tasks()
+        assert job.waits_on is not None
+        assert "sk-123" not in repr(job)
+        assert job.waits_on.text.startswith("task pay ")
+        inner.cancel()
+        await asyncio.wait([inner, outer])
+
+    async def wait_for(inner: asyncio.Task[None]) -> None:
+        harness.log.info("waiting")
+        await inner
+
+    asyncio.run(main())
 
 
 class Clock:

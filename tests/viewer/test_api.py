@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import logging
@@ -488,6 +489,31 @@ def test_jobs_and_counts(client: Client) -> None:
     status, error = client.refused("/v1/counts", by="wat")
     assert status == 400
     assert "'level', 'logger'" in error
+
+
+def test_what_a_job_waits_on(client: Client) -> None:
+    async def work() -> None:
+        with otel_tasklog.task("order-1"):
+            client.harness.log.info("here")
+            await asyncio.gather(asyncio.Event().wait(), asyncio.sleep(60))
+
+    client.harness.log.info("outside of asyncio", extra={"task_id": "order-2"})
+    loop = asyncio.new_event_loop()
+    working = loop.create_task(work(), name="working")
+    for _ in range(3):
+        loop.run_until_complete(asyncio.sleep(0))
+    over, alive = client.ask("/v1/tasks", q="task:order-*")["tasks"][::-1]
+    assert (over["alive"], over["waits_on"]) == (None, None)
+    assert alive["alive"] is True
+    wait = alive["waits_on"]
+    assert (wait["kind"], wait["text"]) == ("tasks", "gather(2)")
+    assert [each["number"] for each in wait["awaited"]] == [None, None]
+    assert wait["path"] == __file__
+    assert wait["asyncio_task_name"] == "working"
+    assert client.ask("/v1/tasks", alive="true")["tasks"] == [alive]
+    working.cancel()
+    loop.run_until_complete(asyncio.wait([working]))
+    loop.close()
 
 
 def test_a_query_that_gives_up_says_so(

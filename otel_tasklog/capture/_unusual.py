@@ -20,7 +20,7 @@ from otel_tasklog.capture._stamp import STAMP
 from otel_tasklog.capture._values import Value, cut, shown, snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator
 
     from otel_tasklog.capture._clean import Limits
 
@@ -39,8 +39,8 @@ _BLANK: Final = logging.LogRecord("", 0, "", 0, "", None, None).__dict__
 
 
 def timed(
-    fields: Mapping[str, Any], created_ns: int, last_ns: int
-) -> tuple[int, Mapping[str, Any]]:
+    fields: dict[str, Any], created_ns: int, last_ns: int
+) -> tuple[int, dict[str, Any]]:
     """Return a record's time if it can be, else the clock's, and its fields.
 
     Loki refuses what is ten minutes ahead of its clock, or an hour behind the newest

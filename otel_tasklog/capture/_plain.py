@@ -18,13 +18,13 @@ import pathlib
 import re
 import uuid
 from collections import UserString, deque
-from collections.abc import Mapping, MappingView, Sequence
+from collections.abc import Iterable, Mapping, MappingView, Sequence
 from collections.abc import Set as AbstractSet
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "ATOMS",

@@ -45,6 +45,7 @@ __all__ = [
     "Span",
     "TaskRecord",
     "Who",
+    "Whole",
 ]
 
 Captured: TypeAlias = """tuple[
@@ -145,6 +146,12 @@ Sealed: TypeAlias = """tuple[
     tuple[Value, ...],         # VALUES of the attributes
     tuple[Any, ...],           # REST, usually NO_REST
 ]"""
+
+
+Whole: TypeAlias = tuple[Any, ...]
+"""A `Captured` or a `Sealed` in the hands of who passes it on. Where this is compiled,
+a tuple of which each item's type is known is taken apart when it is read, and would be
+another one when it is put somewhere."""
 
 
 class TaskRecord:

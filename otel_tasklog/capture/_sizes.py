@@ -9,7 +9,7 @@ from otel_tasklog.capture._record import BODY, MESSAGE, NO_REST, REST, SIZE, VAL
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from otel_tasklog.capture._record import Captured, Sealed
+    from otel_tasklog.capture._record import Sealed, Whole
     from otel_tasklog.capture._values import Value
 
 __all__ = [
@@ -45,7 +45,7 @@ def length(value: Value) -> int:
     return 32
 
 
-def sealed_sizes(taken: Sequence[Captured], finished: Sequence[Sealed]) -> list[int]:
+def sealed_sizes(taken: Sequence[Whole], finished: Sequence[Whole]) -> list[int]:
     """Return what finished records take, from what they took before."""
     return [
         captured[SIZE] - _LIGHTER_BYTES
@@ -67,6 +67,6 @@ def _size(sealed: Sealed) -> int:
     )
 
 
-def dropped_attributes(finished: Iterable[Sealed]) -> int:
+def dropped_attributes(finished: Iterable[Whole]) -> int:
     """Return how many attributes of the records there was no room for."""
     return sum([each[REST][-1] or 0 for each in finished if each[REST] is not NO_REST])

@@ -19,17 +19,13 @@ from queue import SimpleQueue
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
-from otel_tasklog.capture._record import (
-    ORIGIN,
-    SEQUENCE,
-    SIZE,
-    TIMESTAMP_NS,
-    Captured,
-)
+from otel_tasklog.capture._record import ORIGIN, SEQUENCE, SIZE, TIMESTAMP_NS
 from otel_tasklog.delivery._counter import Counter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+
+    from otel_tasklog.capture._record import Whole
 
 __all__ = ["WAKE_RECORDS", "Intake", "Wake"]
 
@@ -77,8 +73,8 @@ class Intake:
         block_seconds: float = 0.0,
         own_threads: Collection[int | None] = (),
     ) -> None:
-        self.waiting: deque[Captured] = deque()
-        self.taken: list[Captured] = []
+        self.waiting: deque[Whole] = deque()
+        self.taken: list[Whole] = []
         self.inbox: SimpleQueue[object] = SimpleQueue()
         self.parked = True  # until the first record starts the worker
         self.hurried = False  # a Wake.MANY is on its way
@@ -99,7 +95,7 @@ class Intake:
         self.followed = followed
         self._relieving = False
 
-    def accept(self, captured: Captured) -> None:
+    def accept(self, captured: Whole) -> None:
         """Take a record. On the caller's thread; waits with ``block_seconds`` alone."""
         waiting = self.waiting
         waiting.append(captured)
@@ -193,13 +189,13 @@ class Intake:
         """Return for how long a record may wait for others now."""
         return min(longest, FOLLOWED_SECONDS) if self.followed() else longest
 
-    def take(self, limit: int) -> list[Captured]:
+    def take(self, limit: int) -> list[Whole]:
         """Take the oldest records. On the worker's thread only.
 
         Until the next call they stay visible in ``taken``, so that a reader who
         looks at ``waiting`` first and there next misses none.
         """
-        taken: list[Captured] = []
+        taken: list[Whole] = []
         self.taken = taken
         while len(taken) < limit and self.waiting:
             try:
@@ -227,7 +223,7 @@ class Intake:
                 return each[TIMESTAMP_NS]
         return None
 
-    def unfinished(self) -> list[Captured]:
+    def unfinished(self) -> list[Whole]:
         """Return what waits and what is being finished, oldest first. Any thread."""
         waiting = self.waiting.copy()
         taken = self.taken.copy()

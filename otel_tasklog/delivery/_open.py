@@ -50,13 +50,13 @@ class OpenBatch:
         Returns:
             What was wrong with those that could not be encoded, and how many.
         """
-        encode = self._encoder.record
+        encoder = self._encoder
         scopes, count, size = self._scopes, self.records, self.size_bytes
         fault: str | None = None
         failed = 0
         for record in records:
             try:
-                encoded = encode(record)
+                encoded = encoder.record(record)
             except Exception as error:  # noqa: BLE001
                 fault = f"a record could not be encoded: {error!r}"
                 failed += 1

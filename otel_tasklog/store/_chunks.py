@@ -13,19 +13,20 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from otel_tasklog.capture._record import MESSAGE, REST, SEQUENCE, Rest, Sealed
+from otel_tasklog.capture._record import MESSAGE, REST, SEQUENCE, WHO, Rest, Whole
 
 if TYPE_CHECKING:
+    from collections import defaultdict
     from collections.abc import Iterable, Iterator
 
-__all__ = ["CHUNK_RECORDS", "Chunk", "Pile", "parts_of", "put", "trim"]
+__all__ = ["CHUNK_RECORDS", "Chunk", "Pile", "parts_of", "put", "put_by_task", "trim"]
 
 CHUNK_RECORDS: Final = 512
 
 _EXCEPTION_MESSAGE: Final = Rest._fields.index("exception_message")
 _STACKTRACE: Final = Rest._fields.index("exception_stacktrace")
 
-Pile: TypeAlias = list[list[Sealed]]
+Pile: TypeAlias = list[list[Whole]]
 """Some of the ring's records, oldest first, in lists of at most `CHUNK_RECORDS`."""
 
 
@@ -35,7 +36,7 @@ class Chunk:
     __slots__ = ("_joined", "_span", "highest", "records", "sizes")
 
     def __init__(self) -> None:
-        self.records: list[Sealed] = []
+        self.records: list[Whole] = []
         self.sizes = array("q")
         self.highest = 0
         # Found out by readers, of a full chunk; at worst by two of them at once.
@@ -74,19 +75,38 @@ class Chunk:
             before is not None and lowest >= before
         )
 
-    def _all_records(self) -> list[Sealed] | None:
+    def _all_records(self) -> list[Whole] | None:
         """Return its records, or None if it still grows, or shrinks already."""
         records = self.records.copy()
         return records if len(records) == CHUNK_RECORDS else None
 
 
-def put(pile: Pile, records: Iterable[Sealed]) -> None:
+def put(pile: Pile, records: Iterable[Whole]) -> None:
     """Add records. By the worker alone."""
     for record in records:
         if pile and len(pile[-1]) < CHUNK_RECORDS:
             pile[-1].append(record)
         else:
             pile.append([record])
+
+
+def put_by_task(piles: defaultdict[str | None, Pile], records: Iterable[Whole]) -> bool:
+    """Add records to the piles of their jobs. By the worker alone.
+
+    Returns:
+        Whether one of them is of a job that is nested in another.
+    """
+    nested = False
+    for record in records:
+        who = record[WHO]
+        pile = piles[who[0]]
+        if pile and len(pile[-1]) < CHUNK_RECORDS:  # as `put` does, without a call
+            pile[-1].append(record)
+        else:
+            pile.append([record])
+        if who[1] is not None:
+            nested = True
+    return nested
 
 
 def trim(pile: Pile, count: int) -> None:
@@ -98,7 +118,7 @@ def trim(pile: Pile, count: int) -> None:
         del pile[0][:count]
 
 
-def parts_of(pile: Pile, *, newest_first: bool) -> Iterator[list[Sealed]]:
+def parts_of(pile: Pile, *, newest_first: bool) -> Iterator[list[Whole]]:
     """Yield copies, oldest first within each, one when it is asked for."""
     parts = pile.copy()
     for part in reversed(parts) if newest_first else parts:

@@ -29,6 +29,7 @@ from otel_tasklog.store._chunks import (
     Chunk,
     parts_of,
     put,
+    put_by_task,
     trim,
 )
 from otel_tasklog.store._search import Found, Search, neighbours
@@ -86,18 +87,7 @@ class Ring:
 
     def keep(self, batch: Sequence[Sealed], sizes: Sequence[int]) -> None:
         """Add finished records. On the worker's thread only."""
-        by_task = self._by_task
-        inner = False
-        for record in batch:
-            who = record[WHO]
-            pile = by_task[who[0]]
-            if pile and len(pile[-1]) < CHUNK_RECORDS:  # as `put` does, without a call
-                pile[-1].append(record)
-            else:
-                pile.append([record])
-            if who[1] is not None:
-                inner = True
-        if inner:
+        if put_by_task(self._by_task, batch):
             self._count_nested(batch, 1)
         highest = max([record[ORIGIN][1] for record in batch], default=0)
         if highest >= NOTABLE:
@@ -240,7 +230,8 @@ class Ring:
         for chunk in self._chunks.copy():
             records = chunk.records.copy()
             if surplus <= len(records):
-                return records[surplus - 1][SEQUENCE]
+                sequence: int = records[surplus - 1][SEQUENCE]
+                return sequence
             surplus -= len(records)
         return -1
 

@@ -239,11 +239,11 @@ def _exception(exc_info: object) -> CapturedException | None:
     if exc_info is True:  # a LogRecord made by hand; Logger resolves it
         exc_info = sys.exc_info()
     # By the types alone: a mock of an exception says of itself that it is one.
-    if issubclass(type(exc_info), BaseException):
-        error = cast("BaseException", exc_info)
-        return capture_exception(error, error.__traceback__)
-    if issubclass(type(exc_info), tuple):
+    if issubclass(type(exc_info), tuple):  # as Logger has it
         parts = cast("tuple[Any, ...]", exc_info)
         if len(parts) == 3 and issubclass(type(parts[1]), BaseException):
             return capture_exception(parts[1], parts[2])
+    elif issubclass(type(exc_info), BaseException):
+        error = cast("BaseException", exc_info)
+        return capture_exception(error, error.__traceback__)
     return None

@@ -78,7 +78,9 @@ class RenderedException(NamedTuple):
 
 def _text(value: object, what: str = "exception") -> str:
     try:
-        text = str.__str__(str(value))  # not one of the application's kind
+        text = str(value)
+        if type(text) is not str:  # but one of the application's kind
+            text = str.__str__(text)
     except Exception:  # noqa: BLE001 - what traceback prints for such a one
         return f"<{what} str() failed>"
     return text if len(text) <= VALUE_CHARACTERS else cut(text, VALUE_CHARACTERS)

@@ -220,7 +220,8 @@ class Intake:
         """Return when the oldest of those was logged, or None if there is none."""
         for each in self.waiting.copy():
             if each[ORIGIN][1] >= self._export_level:
-                return each[TIMESTAMP_NS]
+                logged_ns: int = each[TIMESTAMP_NS]
+                return logged_ns
         return None
 
     def unfinished(self) -> list[Whole]:

@@ -49,7 +49,7 @@ __all__ = ["Config", "HandlerSettings", "Settings"]
 INCLUDED: Final[Sequence[Include]] = ("asyncio", "code")
 INCLUDABLE: Final = frozenset({"asyncio", "code", "thread", "process"})
 VERSION: Final = "0.1.0"
-DEFAULT_BATCH_RECORDS: Final = 512
+DEFAULT_BATCH_RECORDS: Final = 2_048
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,6 +205,8 @@ class Config:
         check_numbers(settings)
         check_limits(settings)
         check_redaction(settings)
+        if self.batch_records == DEFAULT_BATCH_RECORDS > self.buffer_records:
+            object.__setattr__(self, "batch_records", self.buffer_records)
         if self.batch_records > self.buffer_records:
             raise ConfigError(
                 "batch_records",
@@ -246,10 +248,6 @@ class Config:
         endpoint = explicit.get("endpoint")
         if endpoint and settings.get("protocol", HTTP) == HTTP:
             settings["endpoint"] = with_path(endpoint)
-        if "batch_records" not in settings and "buffer_records" in settings:
-            settings["batch_records"] = min(
-                DEFAULT_BATCH_RECORDS, settings["buffer_records"]
-            )
         try:
             return cls(**settings)
         except ConfigError as error:

@@ -32,7 +32,7 @@ import lag
 import memory
 import queries
 import threads
-from page import DIFFERENCES, THIS_PYTHON, write
+from page import DIFFERENCES, THIS_BUILD, write
 from peers import differences, versions
 from rounds import Scale
 from rows import Row, rows_table, summary
@@ -81,7 +81,7 @@ def main() -> None:
     print(f"\nAll of them\n\n{rows_table(rows)}\n\n{summary(rows)}\n\n{differences()}")
     if chosen.write:
         run = [f"{versions()} {today}.", rows_table(rows), summary(rows), *details]
-        write({DIFFERENCES: differences(), THIS_PYTHON: "\n\n".join(run)})
+        write({DIFFERENCES: differences(), THIS_BUILD: "\n\n".join(run)})
 
 
 if __name__ == "__main__":

@@ -10,11 +10,17 @@ import sys
 from pathlib import Path
 from typing import Final
 
-__all__ = ["DIFFERENCES", "PAGE", "THIS_PYTHON", "replaced", "write"]
+from otel_tasklog.capture import _call
+
+__all__ = ["DIFFERENCES", "PAGE", "THIS_BUILD", "replaced", "write"]
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "explanation" / "performance.md"
 DIFFERENCES: Final = "differences"
-THIS_PYTHON: Final = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+COMPILED: Final = not str(_call.__file__).endswith(".py")
+THIS_BUILD: Final = (
+    f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    f"{', compiled' if COMPILED else ''}"
+)
 
 
 def replaced(page: str, part: str, text: str) -> str:

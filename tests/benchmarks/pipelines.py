@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FLOOR",
     "OURS",
+    "OURS_512",
     "OURS_GRPC",
     "Pipeline",
     "logger_of",
@@ -56,6 +57,7 @@ __all__ = [
 
 FLOOR: Final = "floor"
 OURS: Final = "ours"
+OURS_512: Final = "ours, requests of 512"
 OURS_GRPC: Final = "ours, gRPC"
 QUEUE_RECORDS: Final = 65_536
 """Our default."""
@@ -226,6 +228,7 @@ def open_pipeline(name: str, sink: Sink) -> Opened:
     openers: dict[str, Callable[[], Opened]] = {
         FLOOR: _floor,
         OURS: lambda: _ours(endpoint=sink.http),
+        OURS_512: lambda: _ours(endpoint=sink.http, batch_records=512),
         OURS_GRPC: lambda: _ours(protocol="grpc", endpoint=sink.grpc),
         OFFICIAL_HTTP: lambda: _official(
             "official-http", http_exporter.OTLPLogExporter(endpoint=sink.http)

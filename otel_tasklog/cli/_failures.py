@@ -74,11 +74,12 @@ class Unreachable(Failure):
 
 
 def complain(message: str) -> None:
-    """Print a line on stderr, for a command that goes on."""
+    """Print a line on stderr, for a command that goes on. From any thread."""
     line = visible(" ".join(message.split()))
     # Nobody may read it, and then there is nobody to tell.
     with contextlib.suppress(OSError):
-        print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)
+        # In one piece: between a text and its end another thread's might come.
+        print(f"{PROGRAM}: {line}\n", end="", file=sys.stderr, flush=True)
 
 
 def run(cli: click.Group, arguments: Sequence[str]) -> int:

@@ -107,6 +107,8 @@ def _explained(
 
     try:
         yield
+    except httpx2.InvalidURL:  # the query is the only part that may be long
+        raise click.UsageError("the query is too long: ask for less") from None
     except httpx2.TimeoutException:
         raise silent(where, seconds) from None
     except httpx2.ConnectError:

@@ -85,8 +85,8 @@ def tasks(  # noqa: PLR0913 - as many as there are options
 
     For each: the job around it; what its asyncio task waits on and where, or that it
     is done; how many records it has in memory, their worst level, and the last of
-    them. On a terminal the table is renewed until Ctrl-C; in a pipe it is printed
-    once.
+    them. On a terminal the table is renewed until Ctrl-C; in a pipe, and with
+    TERM=dumb, it is printed once.
 
     QUERY says which records count; without one they all do. Of each process the 1,000
     jobs that logged last are looked at.
@@ -99,7 +99,8 @@ def tasks(  # noqa: PLR0913 - as many as there are options
     chosen.report(first.answers)
     show = _Show(order, limit)
     console = make_console()
-    if console.is_terminal and not (once or as_json):
+    renewable = console.is_terminal and not console.is_dumb_terminal
+    if renewable and not (once or as_json):
         _watch(console, show, first, look, pause_seconds)
     for note in first.notes:
         complain(note)

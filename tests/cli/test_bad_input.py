@@ -20,6 +20,7 @@ import pytest
 from hostile_texts import EVERYTHING, unprintable
 from served import serve
 
+from otel_tasklog.cli._failures import complain
 from otel_tasklog.viewer._places import DIRECTORY_VARIABLE
 
 if TYPE_CHECKING:
@@ -276,6 +277,39 @@ def test_a_closed_pipe_ends_quietly(shop: subprocess.Popen[str]) -> None:
         watch.stdout.close()  # as `| head -1` does
         assert watch.wait(20) == 0
         assert watch.stderr.read() == ""
+
+
+def test_a_query_that_does_not_fit_into_a_request_is_said(
+    runtime: dict[str, str], command: Callable[..., Ran]
+) -> None:
+    with serve(runtime) as served:
+        served.log.info("something")
+        for name in ("query", "tasks", "export"):
+            ran = command(name, "\u65e5" * 9_999)
+            assert (ran.status, ran.output) == (2, "")
+            assert is_one_line(ran.errors), ran.errors
+            assert "the query is too long" in ran.errors
+
+
+def test_lines_of_several_threads_are_not_mixed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def complain_often() -> None:
+        for _ in range(200):
+            complain("x" * 50)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=complain_often) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    lines = capfd.readouterr().err.splitlines()
+    assert lines == [f"otel-tasklog: {'x' * 50}"] * 800
 
 
 @pytest.mark.e2e

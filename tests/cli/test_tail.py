@@ -318,12 +318,19 @@ def test_an_answer_that_is_none_is_unreachable(answer: object) -> None:
 
 
 @pytest.fixture
-def watch_of(
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Callable[[Chosen], Watch]]:
-    """Follow processes; others are looked for when a test says so."""
+def tails_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Leave no thread that follows a process."""
     monkeypatch.setattr(_watch, "LOOK_SECONDS", 1_000.0)
     monkeypatch.setattr(_peer_source, "RETRY_SECONDS", 0.01)
+    yield
+    reading = [t for t in threading.enumerate() if t.name.startswith("tail of ")]
+    for thread in reading:
+        thread.join(10)
+
+
+@pytest.fixture
+def watch_of(tails_end: None) -> Iterator[Callable[[Chosen], Watch]]:
+    """Follow processes; others are looked for when a test says so."""
     with contextlib.ExitStack() as stack:
 
         def watch_of(chosen: Chosen) -> Watch:
@@ -333,9 +340,6 @@ def watch_of(
             return watch
 
         yield watch_of
-    reading = [t for t in threading.enumerate() if t.name.startswith("tail of ")]
-    for thread in reading:
-        thread.join(10)
 
 
 def test_a_process_that_begins_is_followed_from_its_start(
@@ -431,13 +435,13 @@ def test_one_that_answers_late_is_joined_with_its_newest_and_named(
     ],
     ids=str,
 )
+@pytest.mark.usefixtures("tails_end")
 def test_a_query_with_a_time_to_begin_from_shows_all_since_then(
     arguments: list[str], shown: int, served: Served, capsys: Any, command: Command,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     def stop(_self: Watch, _reorder: Reorder) -> Iterator[Entry | None]:
         raise KeyboardInterrupt
-        yield
 
     monkeypatch.setattr(Watch, "entries", stop)
     for n in range(12):

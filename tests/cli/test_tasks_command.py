@@ -182,6 +182,7 @@ def test_a_process_that_ends_meanwhile_gets_a_line_and_the_others_a_table(
         (["--sort", "age"], 2),
         (["--limit", "0"], 2),
         (["--interval", "0"], 2),
+        (["--interval", "nan"], 2),
         (["--service", "no-such"], 3),
     ],
     ids=str,
@@ -366,6 +367,20 @@ def test_on_a_terminal_the_table_is_renewed_until_ctrl_c(
     ]
     assert again.splitlines() == without.splitlines()
     assert ran.output.rstrip().endswith(again.splitlines()[-1])
+
+
+def test_on_a_terminal_that_cannot_be_redrawn_the_table_is_printed_once(
+    served: Served,
+    command: Callable[..., Ran],
+    watched: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    log_jobs(served)
+    frames = watched()
+    ran = command("tasks")
+    assert (ran.status, ran.errors, frames) == (0, "", [])
+    assert ran.output.startswith("TASK ")
 
 
 def test_a_frame_is_no_higher_than_the_terminal(served: Served) -> None:

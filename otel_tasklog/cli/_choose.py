@@ -183,6 +183,10 @@ class Chosen:
         self.report([*failed, *((peer.place, peer) for peer, _ in answered)])
         return answered
 
+    def release(self, peers: Collection[Peer]) -> None:
+        """Leave some to who goes on asking them: `close` does not hang up on these."""
+        self._opened = [each for each in self._opened if each not in peers]
+
     def close(self) -> None:
         """Hang up on all that were asked."""
         while self._opened:

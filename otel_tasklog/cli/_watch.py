@@ -70,6 +70,9 @@ class Watch:
 
     def start(self, tails: Iterable[PeerTail]) -> None:
         """Follow these, and look for others from now on."""
+        tails = [*tails]
+        # Their threads go on when the command ends, and must not find them closed.
+        self._chosen.release({tail.source.peer for tail in tails})
         for number, tail in enumerate(tails):
             self.several = number > 0
             self._follow(tail)

@@ -197,6 +197,17 @@ def test_all_are_asked_the_same_and_those_that_leave_are_left_out(
     assert capsys.readouterr().err == ""
 
 
+def test_who_is_released_is_not_hung_up_on(served: Served, other: Served) -> None:
+    chosen = Chosen()
+    kept, left = chosen.peers()
+    chosen.release({kept})
+    chosen.close()
+    with contextlib.closing(kept):
+        assert kept.get("/healthz") is not None
+    with pytest.raises(RuntimeError):
+        left.get("/healthz")
+
+
 def test_a_command_gets_what_was_chosen_and_ends_with_1_if_one_was_missing(
     served: Served, ended: int
 ) -> None:

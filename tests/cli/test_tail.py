@@ -318,19 +318,12 @@ def test_an_answer_that_is_none_is_unreachable(answer: object) -> None:
 
 
 @pytest.fixture
-def tails_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Leave no thread that follows a process."""
+def watch_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[[Chosen], Watch]]:
+    """Follow processes; others are looked for when a test says so."""
     monkeypatch.setattr(_watch, "LOOK_SECONDS", 1_000.0)
     monkeypatch.setattr(_peer_source, "RETRY_SECONDS", 0.01)
-    yield
-    reading = [t for t in threading.enumerate() if t.name.startswith("tail of ")]
-    for thread in reading:
-        thread.join(10)
-
-
-@pytest.fixture
-def watch_of(tails_end: None) -> Iterator[Callable[[Chosen], Watch]]:
-    """Follow processes; others are looked for when a test says so."""
     with contextlib.ExitStack() as stack:
 
         def watch_of(chosen: Chosen) -> Watch:
@@ -340,6 +333,9 @@ def watch_of(tails_end: None) -> Iterator[Callable[[Chosen], Watch]]:
             return watch
 
         yield watch_of
+    reading = [t for t in threading.enumerate() if t.name.startswith("tail of ")]
+    for thread in reading:
+        thread.join(10)
 
 
 def test_a_process_that_begins_is_followed_from_its_start(
@@ -378,11 +374,13 @@ def test_the_next_process_of_the_service_takes_the_place_of_one_that_ended(
 ) -> None:
     with serve(runtime, number=7) as beside:  # was there before, and not chosen
         with serve(runtime, pid=os.getppid()) as first:
+            before = {*threading.enumerate()}
             watch = watch_of(Chosen(pids=[os.getppid()]))
             entries = watch.entries(Reorder())
             first.log.info("first")
             assert some(entries, 1) == ["first"]
-            [reading] = [t for t in threading.enumerate() if t.name[:5] == "tail "]
+            started = {*threading.enumerate()} - before
+            [reading] = [t for t in started if t.name.startswith("tail of ")]
         reading.join(10)
         with (
             serve(runtime, number=8, service_name="bank") as other,
@@ -435,15 +433,14 @@ def test_one_that_answers_late_is_joined_with_its_newest_and_named(
     ],
     ids=str,
 )
-@pytest.mark.usefixtures("tails_end")
 def test_a_query_with_a_time_to_begin_from_shows_all_since_then(
     arguments: list[str], shown: int, served: Served, capsys: Any, command: Command,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    def stop(_self: Watch, _reorder: Reorder) -> Iterator[Entry | None]:
+    def stop(_self: Watch, _tails: Iterable[PeerTail]) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Watch, "entries", stop)
+    monkeypatch.setattr(Watch, "start", stop)
     for n in range(12):
         served.log.info("%d", n)
     ran = command("tail", *arguments)

@@ -64,6 +64,9 @@ PREPARE_SECONDS: Final = 5.0
 
 PARK_STEP_SECONDS: Final = 0.0002
 
+AT_THE_END: Final = "interpreter shutdown"
+"""What the error says, from Python 3.12 on, if a thread comes too late to start."""
+
 RETRY_SECONDS: Final = 5.0
 """When the server fails, it is tried again after so long."""
 
@@ -160,6 +163,8 @@ class AccessPoint:
         except (OSError, RuntimeError) as error:  # no thread is a RuntimeError
             self._failed = True
             self._take_back()
+            if AT_THE_END in str(error):  # there is nobody left to ask
+                return
             self._say(
                 f"this process cannot be asked by otel-tasklog ps, tail and the like: "
                 f"{error} (attach=False, or OTEL_TASKLOG_ATTACH=0, if that is meant)"

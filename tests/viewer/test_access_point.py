@@ -505,6 +505,26 @@ def test_no_thread_to_be_had_is_said_once_and_leaves_no_file(
     assert list(directory.iterdir()) == []
 
 
+def test_a_process_that_is_ending_has_none_and_says_nothing_of_it(
+    directory: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that came just before the end may find that Python is at it."""
+    tried = threading.Event()
+
+    def start(thread: threading.Thread) -> None:
+        tried.set()
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with otel_tasklog.install(exporter=None, level="INFO") as tasklog:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        logging.getLogger("app").info("last words")
+        assert tried.wait(10)
+        monkeypatch.undo()
+        wait_until(lambda: access(tasklog).settled)
+    assert said == []
+    assert list(directory.iterdir()) == []
+
+
 def test_a_server_that_fails_is_said_once_and_tried_again(
     install: Open, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -311,6 +311,8 @@ def test_close_gives_up_in_time_and_counts(
     harness = make([Retry("down")] * 1_000)
     for _ in range(3):
         harness.log.info("x")
+    while harness.tasklog.stats().last_error is None:  # it was tried, and refused
+        harness.tasklog.flush(0.1)
     harness.tasklog.close(0.1)
     stats = harness.tasklog.stats()
     assert stats.dropped_by == {"closed": 3}

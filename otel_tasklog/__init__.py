@@ -6,6 +6,7 @@
 # The map. A record goes down this page.
 #
 #   capture/      the log call: takes what would be gone later, never waits or raises
+#   live/         the asyncio tasks that are alive: what each waits on, and who blocks
 #   store/        the ring: the newest records, and queries over them
 #   delivery/     the worker: encodes, batches, sends, retries
 #   _tasklog.py   joins the three and owns all state; read it first
@@ -27,19 +28,26 @@ from otel_tasklog._errors import (
     MonitorError,
     NotInstalledError,
     QueryError,
+    StorageError,
     TaskLogError,
+    TaskNotFoundError,
 )
+from otel_tasklog._find import FoundTask
 from otel_tasklog._install import current, install
+from otel_tasklog._live_reader import Listing
 from otel_tasklog._processor import TaskLogProcessor
 from otel_tasklog._secrets import SECRET_KEYS, SECRET_PATTERNS
 from otel_tasklog._tasklog import TaskLog
-from otel_tasklog._waits import AwaitedTask, TaskWait
 from otel_tasklog.capture._filter import TaskLogFilter
 from otel_tasklog.capture._handler import TaskLogHandler
 from otel_tasklog.capture._record import TaskRecord
 from otel_tasklog.capture._scopes import bind, task
 from otel_tasklog.capture._tasks import current_task_id, new_task_id
 from otel_tasklog.delivery._refused import RefusedBatch
+from otel_tasklog.live._tasks import LiveTask
+from otel_tasklog.live._tree import TaskPlace
+from otel_tasklog.live._waits import AwaitedTask, TaskWait
+from otel_tasklog.live._why import StackFrame, TaskReport
 from otel_tasklog.store._follow import Follower
 from otel_tasklog.store._query import Query
 from otel_tasklog.store._search import Found
@@ -61,19 +69,27 @@ __all__ = [
     "Follower",
     "FollowerError",
     "Found",
+    "FoundTask",
+    "Listing",
+    "LiveTask",
     "MissingExtraError",
     "MonitorError",
     "NotInstalledError",
     "Query",
     "QueryError",
     "RefusedBatch",
+    "StackFrame",
     "Stats",
+    "StorageError",
     "TaskLog",
     "TaskLogError",
     "TaskLogFilter",
     "TaskLogHandler",
     "TaskLogProcessor",
+    "TaskNotFoundError",
+    "TaskPlace",
     "TaskRecord",
+    "TaskReport",
     "TaskSummary",
     "TaskWait",
     "bind",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_tasklog.capture._sizes import dropped_attributes
 from otel_tasklog.store._storage import Stats
@@ -13,18 +13,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from otel_tasklog._config import Config
+    from otel_tasklog._loops import Loops
     from otel_tasklog.capture._record import Sealed
     from otel_tasklog.delivery._buffer import Intake
     from otel_tasklog.delivery._outbox import Outbox
     from otel_tasklog.store._memory import Ring
 
-__all__ = ["LeftOut", "account"]
+__all__ = ["LeftOut", "Stages", "account"]
+
+
+class Stages(NamedTuple):
+    """What counts."""
+
+    intake: Intake
+    """What waits."""
+
+    ring: Ring
+    """What is kept."""
+
+    outbox: Outbox | None
+    """What is encoded; None if nothing is exported."""
+
+    loops: Loops
+    """The event loops."""
 
 
 def account(
-    intake: Intake,
-    ring: Ring,
-    outbox: Outbox | None,
+    stages: Stages,
     *,
     captured: int,
     taken: int,
@@ -34,14 +49,13 @@ def account(
     """Return the books of one moment. The worker must be kept out meanwhile.
 
     Args:
-        intake: What waits.
-        ring: What is kept.
-        outbox: What is encoded; None if nothing is exported.
+        stages: Those that count.
         captured: How many records the handlers captured.
         taken: How many for delivery the worker took.
         abandoned: How many the end left no time to finish.
         dropped_attributes: How many attributes of them there was no room for.
     """
+    intake, ring, outbox, loops = stages
     exportable = intake.exportable()
     waiting = len(intake.waiting)
     dropped_here = intake.dropped.value
@@ -82,6 +96,8 @@ def account(
         kept_bytes=ring.kept_bytes,
         evicted=ring.evicted + dropped_here + intake.unseen.value + beyond,
         dropped_attributes=dropped_attributes,
+        loop_lag_seconds=loops.lag_seconds(),
+        live_tasks=loops.count_tasks(),
         last_error=outbox.last_error if outbox is not None else None,
     )
 

@@ -5,8 +5,6 @@ Everything done by `Attachment.attach` is undone by `Attachment.detach`.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import threading
 import time
@@ -21,14 +19,18 @@ from otel_tasklog._hints import (
     behind_queues,
     sent_twice,
 )
+from otel_tasklog._loops import Loops
 from otel_tasklog._placement import Placement
 from otel_tasklog._process import TerminationGuard, at_end, not_at_end
 from otel_tasklog._recipes import ServerHandler, places
 from otel_tasklog._text import count_of
 from otel_tasklog._uncaught import UncaughtHooks
 from otel_tasklog.delivery._http import HTTP_LOGGERS
+from otel_tasklog.delivery._waiting import Latch, lent
+from otel_tasklog.live._lifecycle import TaskLifecycle
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
     from otel_tasklog._config import Config
@@ -87,6 +89,7 @@ class Attachment:
         hints: Says what could be better.
         port: See above.
         exports: See above.
+        loops: The event loops, and what watches them.
     """
 
     # Of all TaskLogs. Another one each time: a worker may just be reading it.
@@ -118,7 +121,11 @@ class Attachment:
             run=run,
             on_restored=lambda loggers: self.hints.give(self._restored(loggers)),
         )
-        self._uncaught = UncaughtHooks(handler) if config.uncaught else None
+        self._uncaught = (
+            UncaughtHooks(handler) if config.uncaught or config.task_lifecycle else None
+        )
+        self._lifecycle = TaskLifecycle() if config.task_lifecycle else None
+        self.loops = Loops(handler, config, self._watch)
         self._level_before: int | None = None
         self._level_set = logging.NOTSET
         self._guard: TerminationGuard | None = None
@@ -154,7 +161,7 @@ class Attachment:
             self._guard = TerminationGuard(self._at_termination)
             if not self._guard.arm() and self.exports:
                 self.hints.give(_OFF_MAIN)
-        if self._uncaught is not None:
+        if self._uncaught is not None and self._config.uncaught:
             self._uncaught.attach()
         self.watch_loop()
         self.hints.give(*self._doubles(settled=False))
@@ -162,8 +169,11 @@ class Attachment:
     def detach(self, *, at_exit: Callable[[], object]) -> None:
         """Undo it, but for what somebody else changed meanwhile."""
         not_at_end(at_exit)
+        self.loops.close()
         if self._uncaught is not None:
             self._uncaught.detach()
+        if self._lifecycle is not None:
+            self._lifecycle.close()
         hints = self._look()
         self._attached = False
         self._placement.detach()
@@ -180,7 +190,7 @@ class Attachment:
         The worker counts and says it, so that neither a disk nor a console that blocks
         holds up the end.
         """
-        said = threading.Event()
+        said = Latch()
 
         def say() -> None:
             stats = count()
@@ -194,7 +204,8 @@ class Attachment:
             said.set()
 
         self._run(say)
-        said.wait(LAST_WORDS_SECONDS)
+        with lent():
+            said.wait(LAST_WORDS_SECONDS)
 
     def release(self) -> None:
         """Let go of what the end needs: the console to speak on, SIGTERM, readers."""
@@ -204,10 +215,14 @@ class Attachment:
             self._access.close()
 
     def watch_loop(self) -> None:
-        """Hear of the running event loop's uncaught exceptions, if it is asked for."""
+        """Hear of what happens in the running event loop, as far as it is asked for."""
+        self.loops.note_running()
+
+    def _watch(self, loop: AbstractEventLoop) -> None:
         if self._uncaught is not None:
-            with contextlib.suppress(RuntimeError):  # there is none
-                self._uncaught.watch(asyncio.get_running_loop())
+            self._uncaught.attach_to(loop)
+        if self._lifecycle is not None:
+            self._lifecycle.watch(loop)
 
     def seconds_left(self) -> float:
         """Return for how long the program's end may still wait.
@@ -239,6 +254,8 @@ class Attachment:
         By now the application has most likely said all it has to say to ``logging``.
         """
         self._open_access()
+        if self._attached:
+            self.loops.look()
         if self._attached and not self._inspected:
             self._run(lambda: self.hints.give(*self._look()))
 
@@ -247,6 +264,8 @@ class Attachment:
         self.port.know_worker(ident)
         if self.port.last_ns:  # not by what is in the spool alone
             self._open_access()
+            if self._attached:
+                self.loops.look()
 
     def _open_access(self) -> None:
         if self._attached and self._access is not None and not self._access.settled:
@@ -255,6 +274,7 @@ class Attachment:
     def renew(self) -> None:
         """Do in a forked child what its parent's worker was just about to do."""
         self._placement.renew()
+        self.loops.renew()
 
     def _look(self) -> list[Hint]:
         if not self._attached or self._inspected:

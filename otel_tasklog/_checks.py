@@ -30,7 +30,11 @@ __all__ = [
 
 LEAST_ATTRIBUTES_BYTES: Final = 8_192
 LEAST_BODY_BYTES: Final = 256
-_SWITCHES: Final = ("handle_sigterm", "spool_fsync", "uncaught", "monitor")
+_SWITCHES: Final = (
+    "handle_sigterm", "spool_fsync", "uncaught", "monitor", "task_lifecycle",
+)  # fmt: skip
+LEAST_BLOCKED_SECONDS: Final = 0.01
+"""Below it the watch itself would be what holds up the loop."""
 
 
 def check_switches(settings: Mapping[str, object]) -> None:
@@ -62,6 +66,9 @@ def check_numbers(settings: Mapping[str, object]) -> None:
             raise ConfigError(name, value, "a whole number, at least 1")
         if not name.endswith("_seconds"):
             continue
+        if name == "blocked_after_seconds":
+            _check_blocked(value)
+            continue
         if not (
             number and isinstance(value, int | float) and 0 <= value < float("inf")
         ):
@@ -74,6 +81,15 @@ def check_numbers(settings: Mapping[str, object]) -> None:
                 value,
                 f"more than 0 seconds, and at most {LONGEST_TIMEOUT_SECONDS:,.0f}",
             )
+
+
+def _check_blocked(seconds: object) -> None:
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (
+        number and LEAST_BLOCKED_SECONDS <= seconds < float("inf")  # type: ignore[operator]
+    ):
+        expected = f"at least {LEAST_BLOCKED_SECONDS:g} seconds, or None"
+        raise ConfigError("blocked_after_seconds", seconds, expected)
 
 
 def check_connection(settings: Mapping[str, Any]) -> None:

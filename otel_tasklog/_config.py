@@ -131,7 +131,10 @@ class Config:
             through an access point of its user's; ``"unix"`` for a unix-domain
             socket, ``"tcp"`` for a port of the loopback with a token. None is True
             if the extra is installed. Of `install` and handlers alone.
-        monitor: Whether to start aiomonitor with our commands.
+        monitor: Whether to start aiomonitor with our commands. Of `install` alone.
+        blocked_after_seconds: A task that holds up its event loop for so long has it
+            said in its own log; None watches nothing.
+        task_lifecycle: Whether the begin and the end of each asyncio task are records.
     """
 
     service_name: str | None = None
@@ -183,6 +186,8 @@ class Config:
     uncaught: bool = False
     attach: bool | Literal["unix", "tcp"] | None = None
     monitor: bool = False
+    blocked_after_seconds: float | None = 0.25
+    task_lifecycle: bool = False
 
     def __post_init__(self) -> None:
         if self.exporter == "none":

@@ -45,19 +45,25 @@ def _yes(text: str) -> bool:
     return text.lower() == "true"
 
 
-_ATTACH: Final[dict[str, bool | str]] = {
+# Variables that are ours alone are as forgiving as variables usually are.
+_SWITCH: Final = {
     **dict.fromkeys(("0", "false", "no", "off"), False),
     **dict.fromkeys(("1", "true", "yes", "on"), True),
-    "unix": "unix",
-    "tcp": "tcp",
 }
+_ATTACH: Final[dict[str, bool | str]] = {**_SWITCH, "unix": "unix", "tcp": "tcp"}
 
 
-def _attach(text: str) -> bool | str:
-    # Ours alone, so it is as forgiving as variables usually are.
-    if text.lower() not in _ATTACH:
-        raise ValueError(text)
-    return _ATTACH[text.lower()]
+def _one_of(known: Mapping[str, object]) -> Callable[[str], object]:
+    def read(text: str) -> object:
+        if text.lower() not in known:
+            raise ValueError(text)
+        return known[text.lower()]
+
+    return read
+
+
+def _seconds_or_none(text: str) -> float | None:
+    return float(text) or None
 
 
 def _global_meter_provider(text: str) -> MeterProvider | None:
@@ -128,7 +134,14 @@ VARIABLES: Final = [
         _WHOLE,
     ),
     Variable("buffer_records", ("OTEL_BLRP_MAX_QUEUE_SIZE",), int, _WHOLE),
-    Variable("attach", ("OTEL_TASKLOG_ATTACH",), _attach, "0, 1, unix or tcp"),
+    Variable("attach", ("OTEL_TASKLOG_ATTACH",), _one_of(_ATTACH), "0, 1, unix or tcp"),
+    Variable("monitor", ("OTEL_TASKLOG_MONITOR",), _one_of(_SWITCH), "0 or 1"),
+    Variable(
+        "blocked_after_seconds",
+        ("OTEL_TASKLOG_BLOCKED_AFTER_SECONDS",),
+        _seconds_or_none,
+        "seconds, 0 for none",
+    ),
     Variable("batch_records", ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",), int, _WHOLE),
 ]
 

@@ -9,8 +9,10 @@
     ├── NotInstalledError     current() before install() or after close()
     ├── ClosedError           *you* closed the TaskLog that you now use
     ├── FollowerError         a Follower cannot be read so                (also RuntimeError)
+    ├── TaskNotFoundError     no task is called so, or it is done         (also LookupError)
     ├── MissingExtraError     an optional package is not there            (also ImportError)
-    └── MonitorError          the live-task monitor could not start
+    ├── MonitorError          the live-task monitor could not start
+    └── StorageError          a place that keeps records does not answer, or refuses
 
 A collector that cannot be reached is none of these: its records are kept,
 retried and counted (see ``TaskLog.stats``).
@@ -31,7 +33,9 @@ __all__ = [
     "MonitorError",
     "NotInstalledError",
     "QueryError",
+    "StorageError",
     "TaskLogError",
+    "TaskNotFoundError",
 ]
 
 
@@ -129,6 +133,10 @@ class FollowerError(TaskLogError, RuntimeError):
     """A ``Follower`` cannot be read so, or not any more; the message says why."""
 
 
+class TaskNotFoundError(TaskLogError, LookupError):
+    """No task is called so, or it is done; the message says what was looked for."""
+
+
 class MissingExtraError(TaskLogError, ImportError):
     """An optional package is not installed.
 
@@ -145,3 +153,16 @@ class MissingExtraError(TaskLogError, ImportError):
 
 class MonitorError(TaskLogError):
     """The live-task monitor could not start; the message says what to change."""
+
+
+class StorageError(TaskLogError):
+    """A place that keeps records, such as Loki, does not answer, or refuses.
+
+    Args:
+        message: What was asked, what came back, and what to do.
+        status: Of HTTP; None if there was no answer, or it was unfit.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status

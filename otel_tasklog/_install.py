@@ -100,7 +100,8 @@ def install(*, replace: bool = False, **settings: Unpack[Settings]) -> TaskLog:
     """Capture what the program logs, keep the newest records, and deliver them.
 
     Works before, inside and without an event loop. Nothing is connected to and no
-    thread is started before the first record, or a configuration of ``logging``.
+    thread is started before the first record, or a configuration of ``logging``; but
+    inside an event loop the thread that watches it is.
 
     It takes the place of a TaskLog that a `TaskLogHandler` without options made
     before, and says so.
@@ -109,8 +110,8 @@ def install(*, replace: bool = False, **settings: Unpack[Settings]) -> TaskLog:
         replace: Close the TaskLog that is installed, if any, instead of raising.
         **settings: See `Config`, which lists each with its default. What is not
             given comes from the environment (``OTEL_EXPORTER_OTLP_*``,
-            ``OTEL_BLRP_*``, ``OTEL_SDK_DISABLED``, ``OTEL_TASKLOG_ATTACH``), then
-            from the default.
+            ``OTEL_BLRP_*``, ``OTEL_SDK_DISABLED``, ``OTEL_TASKLOG_*``), then from the
+            default.
 
     Returns:
         The TaskLog, a context manager that closes itself: ``async with`` in a
@@ -202,7 +203,8 @@ def _make(handler: TaskLogHandler) -> Port | None:
     if options is None:
         return None
     try:
-        config = Config.from_env(os.environ, **options, loggers=())
+        # No monitor: a log call is no place to import and start one.
+        config = Config.from_env(os.environ, **options, loggers=(), monitor=False)
         where = "a TaskLogHandler's first record, of a logging configuration perhaps"
         return _set_up(config, where, options).port
     except Exception as error:  # noqa: BLE001 - a log call raises nothing

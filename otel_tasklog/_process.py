@@ -27,6 +27,7 @@ __all__ = [
     "not_at_end",
     "park_before_fork",
     "renew_after_fork",
+    "resume_after_fork",
 ]
 
 LOOK_SECONDS: Final = 0.02
@@ -41,6 +42,14 @@ class Parkable(Protocol):
         ...
 
 
+class Resumable(Protocol):
+    """What goes on in a process that has forked."""
+
+    def resume(self) -> None:
+        """Begin again what was ended before the fork."""
+        ...
+
+
 class Renewable(Protocol):
     """What must be made anew in a forked child."""
 
@@ -50,12 +59,18 @@ class Renewable(Protocol):
 
 
 _parkables: WeakSet[Parkable] = WeakSet()
+_resumables: WeakSet[Resumable] = WeakSet()
 _renewables: WeakSet[Renewable] = WeakSet()
 
 
 def park_before_fork(parkable: Parkable) -> None:
     """Have ``park()`` called before each fork, for as long as it lives."""
     _parkables.add(parkable)
+
+
+def resume_after_fork(resumable: Resumable) -> None:
+    """Have ``resume()`` called after each fork, in the parent, while it lives."""
+    _resumables.add(resumable)
 
 
 def renew_after_fork(renewable: Renewable) -> None:
@@ -71,6 +86,11 @@ def _before_fork() -> None:
         parkable.park()
 
 
+def _resume() -> None:
+    for resumable in list(_resumables):
+        resumable.resume()
+
+
 def _renew() -> None:
     for renewable in list(_renewables):
         renewable.renew()
@@ -78,7 +98,9 @@ def _renew() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork either
     # Once per process: a hook cannot be taken back. It holds nothing alive.
-    os.register_at_fork(before=_before_fork, after_in_child=_renew)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_resume, after_in_child=_renew
+    )
 
 
 _closers: Final[list[Callable[[], object]]] = []

@@ -6,12 +6,13 @@ and no log call waits for the answer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from otel_tasklog._config import check_names
 from otel_tasklog._errors import ConfigError
-from otel_tasklog._live import Live
+from otel_tasklog._live_reader import TIMEOUT_SECONDS, LiveReader
 from otel_tasklog.capture._record import TaskRecord
+from otel_tasklog.live._alive import Live
 from otel_tasklog.store._query import Query
 from otel_tasklog.store._search import check_count
 from otel_tasklog.store._summaries import Within, count, summarize
@@ -20,22 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Unpack
 
-    from otel_tasklog.capture._port import Port
     from otel_tasklog.capture._values import Value
     from otel_tasklog.delivery._buffer import Intake
     from otel_tasklog.store._follow import Follower, Followers
-    from otel_tasklog.store._memory import Ring
     from otel_tasklog.store._query import Conditions, Filters
     from otel_tasklog.store._search import Found
     from otel_tasklog.store._summaries import Counts, TaskSummary
 
 __all__ = ["Reader"]
 
-TIMEOUT_SECONDS: Final = 5.0
-"""A question is given up after so long, unless the asker says otherwise."""
 
-
-class Reader:
+class Reader(LiveReader):
     """Answers from the records in memory; a `TaskLog` is one.
 
     Attributes:
@@ -45,9 +41,7 @@ class Reader:
 
     resource: Mapping[str, Value]
     started_ns: int
-    port: Port
     _intake: Intake
-    _ring: Ring
     _followers: Followers
 
     def query(

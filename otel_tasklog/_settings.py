@@ -65,6 +65,8 @@ class HandlerSettings(TypedDict, total=False):
     handle_sigterm: bool
     uncaught: bool
     attach: bool | Literal["unix", "tcp"] | None
+    blocked_after_seconds: float | None
+    task_lifecycle: bool
 
 
 class Settings(HandlerSettings, total=False):

@@ -11,7 +11,7 @@
 
 `TaskLog` joins these stages and owns all state; the stages know nothing of each
 other. `install`, in its own module, makes one and remembers it until it is closed.
-What can be asked of one is in `Reader`.
+What can be asked of one is in `Reader`, who else can ask in `WaysIn`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from otel_tasklog._account import LeftOut, account
+from otel_tasklog._account import LeftOut, Stages, account
 from otel_tasklog._assemble import (
     make_intake,
     make_outbox,
@@ -36,6 +36,7 @@ from otel_tasklog._loop import resolver_of, run_in_own_thread, warn_in_loop
 from otel_tasklog._metrics import measured
 from otel_tasklog._process import park_before_fork, renew_after_fork
 from otel_tasklog._reader import Reader
+from otel_tasklog._ways_in import WaysIn
 from otel_tasklog.capture._handler import TaskLogHandler
 from otel_tasklog.capture._port import Port
 from otel_tasklog.capture._record import ORIGIN
@@ -46,13 +47,12 @@ from otel_tasklog.delivery._echo import while_exporting
 from otel_tasklog.delivery._messages import Answer, Errand, Flush
 from otel_tasklog.delivery._threads import Threads
 from otel_tasklog.delivery._worker import Worker
+from otel_tasklog.live._levels import Levels, LevelSetter
 from otel_tasklog.store._follow import Followers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Self
-
-    from starlette.applications import Starlette
 
     from otel_tasklog._attach import AccessPoint
     from otel_tasklog._config import Config
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 __all__ = ["TaskLog"]
 
 
-class TaskLog(Reader):
+class TaskLog(Reader, WaysIn, LevelSetter):
     """Captures, keeps, delivers. Made by `install`; safe to use from any thread.
 
     Args:
@@ -82,7 +82,8 @@ class TaskLog(Reader):
         self._given_sender = sender
         self._shared = make_shared(config)
         self._resolve = Resolver(self._shared.cleaner, self._shared.names)
-        self._monitor: Monitor | None = None
+        self.monitors: list[Monitor] = []
+        self._levels = Levels()
         self._closed = False
         self._outbox: Outbox | None = None
         self.when_closed: Callable[[], None] = lambda: None
@@ -185,9 +186,7 @@ class TaskLog(Reader):
         """Return what became of the records so far."""
         with self._worker.lock:
             return account(
-                self._intake,
-                self._ring,
-                self._outbox,
+                Stages(self._intake, self._ring, self._outbox, self._attachment.loops),
                 captured=self._sequence.value,
                 taken=self._taken,
                 dropped_attributes=self._left_out.attributes,
@@ -239,10 +238,11 @@ class TaskLog(Reader):
         if self._closed:
             return
         self._closed = True
+        self._levels.close()
         self._attachment.detach(at_exit=self.close)
         self.port.close()
-        if self._monitor is not None:
-            self._monitor.stop()
+        for monitor in self.monitors.copy():
+            monitor.stop()
         timeout = self._attachment.seconds_left()
         try:
             self._threads.stop(timeout if timeout_seconds is None else timeout_seconds)
@@ -272,63 +272,13 @@ class TaskLog(Reader):
             self._assemble()
             self._attachment.renew()
 
-    def monitor(
-        self, *, port: int | None = None, web_port: int | None = None
-    ) -> Monitor:
-        """Return an async context manager that runs aiomonitor with our commands.
-
-        Telnet to it to list the live tasks and read one task's log.
-
-        Args:
-            port: The telnet port; None takes 20101, or the next that is free.
-            web_port: The port of aiomonitor's web page; None likewise, from 20102.
-
-        Raises:
-            MissingExtraError: aiomonitor is not installed.
-            MonitorError: It could not start; on entry.
-        """
-        from otel_tasklog.monitor import Monitor
-
-        return Monitor(self, port=port, web_port=web_port)
-
-    def asgi(
-        self, *, token: str | None = None, open_to_all: bool = False,
-        allowed_hosts: Collection[str] = (),
-    ) -> Starlette:  # fmt: skip
-        """Return an ASGI application that answers questions about the records.
-
-        Mount it in the application's own, ``app.mount("/tasklog", tasklog.asgi(...))``,
-        or serve it by itself. It reads, and changes nothing.
-
-        Args:
-            token: A secret that each request has to send, as
-                ``Authorization: Bearer TOKEN``.
-            open_to_all: Whether there is none, so that whoever reaches the server
-                can read the records; by a name or address of the loopback alone.
-            allowed_hosts: Names or addresses by which it may be reached, too.
-
-        Raises:
-            MissingExtraError: Starlette is not installed.
-            ConfigError: There is neither *token* nor *open_to_all*, or both, or one
-                has a value that it cannot have.
-        """
-        from otel_tasklog.viewer._api import make_api
-
-        return make_api(
-            self, token=token, open_to_all=open_to_all, allowed_hosts=allowed_hosts
-        )
-
-    def start_monitor(self) -> None:
-        """Start the monitor of ``monitor=True``, once, in a running loop."""
-        if self._monitor is None:
-            monitor = self.monitor()
-            monitor.start()
-            self._monitor = monitor
-
     def __enter__(self) -> Self:
         """Return itself."""
-        if self.config.monitor and self._monitor is None:
-            expected = "False, or 'async with': it needs a running loop"
+        if self.config.monitor and not self.monitors:
+            expected = (
+                "False, also in OTEL_TASKLOG_MONITOR, or 'async with': it needs a "
+                "running loop"
+            )
             raise ConfigError("monitor", self.config.monitor, expected)
         return self
 
@@ -339,8 +289,8 @@ class TaskLog(Reader):
 
     async def __aenter__(self) -> Self:
         """Return itself, with the monitor started if the settings ask for it."""
-        if self.config.monitor:
-            self.start_monitor()
+        if self.config.monitor and not self.monitors:
+            await self.monitor().__aenter__()
         self._attachment.watch_loop()
         return self
 

@@ -70,12 +70,20 @@ class UncaughtHooks:
 
     def attach(self) -> None:
         """Wrap the hooks of the process."""
-        self._attached = True
-        self._handler.addFilter(self._stamp)
+        self._begin()
         self._excepthook_before = sys.excepthook
         sys.excepthook = self._excepthook
         self._thread_hook_before = threading.excepthook
         threading.excepthook = self._thread_hook
+
+    def attach_to(self, loop: AbstractEventLoop) -> None:
+        """Wrap the exception handler of an event loop, and nothing of the process."""
+        self._begin()
+        self.watch(loop)
+
+    def _begin(self) -> None:
+        self._attached = True
+        self._handler.addFilter(self._stamp)
 
     def watch(self, loop: AbstractEventLoop) -> None:
         """Wrap the exception handler of an event loop, once."""

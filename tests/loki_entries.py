@@ -7,7 +7,9 @@ mappings by joined names, lists as JSON, bytes as Base64.
 from __future__ import annotations
 
 import base64
+import decimal
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,9 +85,18 @@ def rendered(value: AnyValue) -> str:
         case "int_value":
             return str(value.int_value)
         case "double_value":
-            return repr(value.double_value)
+            return _float_text(value.double_value)
         case _:
             return ""
+
+
+def _float_text(number: float) -> str:
+    if not math.isfinite(number):
+        name = "NaN" if math.isnan(number) else "Infinity"
+        return name if math.isnan(number) or number > 0 else f"-{name}"
+    if number and not 1e-6 <= abs(number) < 1e21:
+        return repr(number).replace("e-0", "e-")
+    return format(decimal.Decimal(repr(number)), "f").removesuffix(".0")
 
 
 def _raw(value: AnyValue) -> Any:

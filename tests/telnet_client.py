@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["IAC", "IS", "SB", "SE", "TTYPE", "Telnet"]
+__all__ = [
+    "IAC", "IS", "PROMPT_BEGINS", "PROMPT_ENDS", "SB", "SE", "TTYPE", "Telnet",
+]  # fmt: skip
 
 IAC, SB, SE, WILL, NAWS, TTYPE, IS = (
     bytes([n]) for n in (255, 250, 240, 251, 31, 24, 0)
@@ -45,22 +47,34 @@ class Telnet:
     def __exit__(self, *error: object) -> None:
         self.socket.close()
 
+    def receive(self) -> bytes:
+        """Return what has come, nothing at the end."""
+        return self.socket.recv(65_536)
+
+    def send(self, data: bytes) -> None:
+        """Type it."""
+        self.socket.sendall(data)
+
     def until(self, mark: bytes) -> bytes:
         """Return what comes before *mark*."""
         while mark not in self._received:
-            data = self.socket.recv(65_536)
+            data = self.receive()
             if not data:
                 raise EOFError(self._received)
             if WHERE_IS_THE_CURSOR in data:
-                self.socket.sendall(AT_THE_TOP)
+                self.send(AT_THE_TOP)
             self._received += data
         before, _, self._received = self._received.partition(mark)
         return before
 
+    def begin(self, line: str) -> None:
+        """Type a command, and do not wait for its end."""
+        self.send(line.encode() + b"\r")
+        self.until(PROMPT_ENDS)
+
     def command(self, line: str) -> list[str]:
         """Return the lines that a command prints."""
-        self.socket.sendall(line.encode() + b"\r")
-        self.until(PROMPT_ENDS)
+        self.begin(line)
         self.raw = self.until(PROMPT_BEGINS)
         text = SEQUENCES.sub("", self.raw.decode()).replace("\r\n", "\n")
         return text.strip("\n \r").split("\n")

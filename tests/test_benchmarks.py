@@ -12,6 +12,7 @@ import pytest
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 TOPICS = (
     "call", "threads", "encode", "delivery", "lag", "memory", "queries", "flat",
+    "tasks",
 )  # fmt: skip
 
 

@@ -222,6 +222,12 @@ WRONG: list[tuple[dict[str, typing.Any], str]] = [
     ({"uncaught": "no"}, "True or False"),
     ({"handle_sigterm": "no"}, "True or False"),
     ({"monitor": 1}, "True or False"),
+    ({"task_lifecycle": 1}, "True or False"),
+    ({"blocked_after_seconds": 0}, "at least 0.01 seconds, or None"),
+    ({"blocked_after_seconds": -1.0}, "at least 0.01 seconds, or None"),
+    ({"blocked_after_seconds": True}, "at least 0.01 seconds, or None"),
+    ({"blocked_after_seconds": "1"}, "at least 0.01 seconds, or None"),
+    ({"blocked_after_seconds": float("inf")}, "at least 0.01 seconds, or None"),
     ({"ring_records": True}, "whole number"),
     ({"timeout_seconds": True}, "a number of seconds"),
     ({"timeout_seconds": "5"}, "a number of seconds"),
@@ -254,12 +260,36 @@ def test_what_cannot_be_is_refused_by_name_and_value(
         {"OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": "0"},
         {"OTEL_LOGS_EXPORTER": "zipkin"},
         {"OTEL_LOGS_EXPORTER": "console,otlp"},
+        {"OTEL_TASKLOG_ATTACH": "udp"},
+        {"OTEL_TASKLOG_BLOCKED_AFTER_SECONDS": "250ms"},
+        {"OTEL_TASKLOG_BLOCKED_AFTER_SECONDS": "nan"},
+        {"OTEL_TASKLOG_BLOCKED_AFTER_SECONDS": "0.001"},
+        {"OTEL_TASKLOG_MONITOR": "20101"},
     ],
     ids=lambda environ: "=".join(*environ.items()),
 )
 def test_a_wrong_variable_is_refused_by_its_name(environ: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=next(iter(environ))):
         Config.from_env(environ)
+
+
+@pytest.mark.parametrize(
+    ("text", "monitor"),
+    [("", False), ("0", False), ("off", False), ("1", True), ("True", True)],
+)
+def test_a_variable_starts_the_monitor(text: str, *, monitor: bool) -> None:
+    assert Config.from_env({"OTEL_TASKLOG_MONITOR": text}).monitor is monitor
+    assert Config.from_env({"OTEL_TASKLOG_MONITOR": text}, monitor=False).monitor is (
+        False
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("", 0.25), ("0", None), ("0.0", None), ("1.5", 1.5)]
+)
+def test_a_variable_says_what_is_blocked(text: str, seconds: float | None) -> None:
+    config = Config.from_env({"OTEL_TASKLOG_BLOCKED_AFTER_SECONDS": text})
+    assert config.blocked_after_seconds == seconds
 
 
 def test_headers_are_never_shown() -> None:

@@ -19,9 +19,13 @@ import otel_tasklog
 from otel_tasklog import (
     Config,
     Counts,
+    FoundTask,
+    LiveTask,
     Query,
     Stats,
+    TaskPlace,
     TaskRecord,
+    TaskReport,
     TaskSummary,
     task,
 )
@@ -64,6 +68,14 @@ class Run(NamedTuple):
 
 
 RUNS = {
+    "blocked_loop": Run(
+        2,
+        shows=(
+            "INFO charging order-1",
+            "event_loop.blocked charge",
+            "    time.sleep(1)  # nothing else runs meanwhile",
+        ),
+    ),
     "existing_dictconfig": Run(
         2, shows=("['captured, and on the console', 'captured']",)
     ),
@@ -86,6 +98,18 @@ RUNS = {
         ),
     ),
     "follow_thread": Run(3, shows=("INFO open", "INFO charging order-1")),
+    "live_questions": Run(
+        2,
+        shows=(
+            "charge-1 order-1 Event.wait 1",
+            "charge-2 order-2 Lock.acquire 1",
+            "checkout",
+            "  charge-1",
+            "  charge-2",
+            "['charge', 'Event.wait'] False",
+            "['checkout'] charging order-1",
+        ),
+    ),
     "live_tasks": Run(3, arguments=("0.2",)),
     "local_api": Run(2, shows=("order-3 WARNING the bank is slow",)),
     "metrics": Run(
@@ -156,6 +180,17 @@ RUNS = {
             "packing 1 INFO True",
             "7 {'WARNING': 1, 'INFO': 6}",
             "WARNING a large amount: 120.00",
+        ),
+    ),
+    "task_lifecycle": Run(
+        6,
+        shows=(
+            "#2 INFO asyncio task charge-5 created by Task-1",
+            "#2 INFO charging 5",
+            "#2 INFO asyncio task charge-5 finished",
+            "ok None",
+            "#3 WARNING asyncio task charge-500 failed",
+            "error ValueError",
         ),
     ),
     "testing_delivery": Run(0, ("passed",)),
@@ -255,7 +290,10 @@ def named(text: str) -> list[str]:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs_prints_and_delivers(example: Path, tmp_path: Path) -> None:
+def test_an_example_runs_prints_and_delivers(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OTEL_TASKLOG_BLOCKED_AFTER_SECONDS")  # as it would elsewhere
     expected = RUNS[example.stem]
     bodies: list[object] = []
 
@@ -426,6 +464,16 @@ def test_the_table_of_a_records_properties_is_the_class() -> None:
 def test_the_table_of_numbers_is_the_class() -> None:
     text = (DOCS / "reference" / "stats.md").read_text("utf-8")
     assert named(text) == [field.name for field in dataclasses.fields(Stats)]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [LiveTask, TaskPlace, TaskReport, FoundTask],
+    ids=lambda kind: kind.__name__,
+)
+def test_the_table_of_a_live_task_is_the_class(kind: type[Any]) -> None:
+    text = section(DOCS / "reference" / "live.md", f"## {kind.__name__}")
+    assert named(text) == [field.name for field in dataclasses.fields(kind)]
 
 
 @pytest.mark.parametrize("kind", [TaskSummary, Counts], ids=lambda kind: kind.__name__)

@@ -248,6 +248,20 @@ def test_monitor_needs_a_running_loop() -> None:
         pass
 
 
+def test_a_handlers_log_call_starts_no_monitor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_TASKLOG_MONITOR", "1")
+    handler = otel_tasklog.TaskLogHandler(exporter=None)
+
+    async def main() -> None:
+        handler.handle(logging.makeLogRecord({"msg": "x", "levelno": 20}))
+
+    asyncio.run(main())
+    assert not otel_tasklog.current().config.monitor
+    assert otel_tasklog.current().monitors == []
+
+
 def test_nothing_is_pending_where_nothing_is_exported() -> None:
     with otel_tasklog.install(exporter=None, level="INFO") as tasklog:
         logging.info("kept")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["level_of", "severity_number"]
+import logging
+import re
+from typing import Final
+
+__all__ = ["level_of", "logged_level", "severity_number"]
 
 
 def severity_number(level: int) -> int:
@@ -29,3 +33,22 @@ def level_of(severity: int) -> int:
         return 0
     tens, ones = divmod(min(severity, 24) - 1, 4)
     return 10 * tens + ones if tens else 5 + ones
+
+
+def logged_level(severity: int, name: str) -> int:
+    """Return the level of a severity; that of its name, unless the number objects.
+
+    Args:
+        severity: OpenTelemetry's number.
+        name: The level's name where it was logged, if it is known.
+    """
+    level = logging.getLevelNamesMapping().get(name)
+    if level is None and (unnamed := _UNNAMED.fullmatch(name)):
+        level = int(unnamed[1])
+    if level is not None and severity in (0, severity_number(level)):
+        return level
+    return level_of(severity)
+
+
+_UNNAMED: Final = re.compile(r"Level (-?[0-9]{1,9})", re.ASCII)
+"""What ``logging`` calls a level that nobody has named."""

@@ -6,20 +6,26 @@ import contextlib
 import logging
 import sys
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from otel_tasklog.capture._tasks import current_scope, current_task_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import CodeType, FrameType, TracebackType
 
     from otel_tasklog.capture._tasks import Scope
 
-__all__ = ["TASK_LOGGER", "Lifecycle"]
+__all__ = ["NOWHERE", "TASK_LOGGER", "Lifecycle", "Place", "calling_place", "log"]
 
+NOWHERE: Final = ("(unknown file)", 0, "(unknown function)")
 TASK_LOGGER: Final = "otel_tasklog.task"
 _BETWEEN: Final = ("otel_tasklog.capture.", "contextlib")
 """Modules whose frames stand between a scope and the line that opens it."""
+
+Raised: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | None]"
+Place: TypeAlias = tuple[str, int, str]
+"""A file, a line and a function: where a record is said to be logged."""
 
 
 class Lifecycle:
@@ -91,14 +97,10 @@ class Lifecycle:
                 return
             job = current_task_id()
             text = f"task {job} {said}" if job is not None else f"task {said}"
-            raised = None
+            raised: Raised | None = None
             if error is not None:
-                raised = (type(error), error, self._traceback(error))
-            path, line, function = self._place()
-            record = logger.makeRecord(
-                logger.name, level, path, line, text, (), raised, function, attributes
-            )
-            logger.handle(record)
+                raised = type(error), error, self._traceback(error)
+            log(logger, level, text, attributes, self._place(), raised)
 
     def _traceback(self, error: BaseException) -> TracebackType | None:
         trace = error.__traceback__
@@ -106,17 +108,41 @@ class Lifecycle:
             return trace.tb_next or trace  # without the frame that stands around it
         return trace
 
-    def _place(self) -> tuple[str, int, str]:
+    def _place(self) -> Place:
         if self._code is not None:
             code = self._code
             return code.co_filename, code.co_firstlineno, code.co_name
-        # The documented way to find a caller.
-        frame: FrameType | None = sys._getframe()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        while frame is not None:
-            if not str(frame.f_globals.get("__name__")).startswith(_BETWEEN):
-                return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
-            frame = frame.f_back
-        return "(unknown file)", 0, "(unknown function)"
+        return calling_place(_BETWEEN)
+
+
+def calling_place(between: tuple[str, ...]) -> Place:
+    """Return where the nearest caller is that is in none of some modules.
+
+    Args:
+        between: What the names of those modules start with.
+    """
+    # The documented way to find a caller.
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        if not str(frame.f_globals.get("__name__")).startswith(between):
+            return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+        frame = frame.f_back
+    return NOWHERE
+
+
+def log(
+    logger: logging.Logger, level: int, text: str, attributes: Mapping[str, object],
+    place: Place, raised: Raised | None,
+) -> None:  # fmt: skip
+    """Log a record as from another place than that of the call.
+
+    Raises what a filter or a handler raises.
+    """
+    path, line, function = place
+    record = logger.makeRecord(
+        logger.name, level, path, line, text, (), raised, function, attributes
+    )
+    logger.handle(record)
 
 
 def _outcome(error: BaseException | None) -> tuple[int, str, str]:

@@ -25,6 +25,7 @@ from asyncio import (
     current_task,
 )
 from contextvars import ContextVar
+from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary, ref
 
@@ -43,8 +44,10 @@ __all__ = [
     "as_task_id",
     "current_scope",
     "current_task_id",
+    "forget_loops",
     "known_cell",
     "new_task_id",
+    "note_loop",
     "number_task",
     "running_cell",
     "seen_loops",
@@ -61,15 +64,21 @@ class TaskCell:
             the task's context.
         opens_scopes: Whether it has entered one itself: if so, a job that it is not in
             any more is not its own any more.
+        drawn_ns: When the number was drawn, since the epoch; 0 in another process.
     """
 
-    __slots__ = ("number", "opens_scopes", "parent", "scope")
+    __slots__ = ("drawn_ns", "number", "opens_scopes", "parent", "scope")
 
     def __init__(
-        self, number: int, parent: int | None, scope: Scope | None = None
+        self,
+        number: int,
+        parent: int | None,
+        scope: Scope | None = None,
+        drawn_ns: int = 0,
     ) -> None:
         self.number: Final = number
         self.parent: Final = parent
+        self.drawn_ns: Final = drawn_ns
         self.scope = scope
         self.opens_scopes = False
 
@@ -154,6 +163,10 @@ class _Loops:
         except TypeError:
             self.complete = False
 
+    def forget(self) -> None:
+        self._links.clear()
+        self.complete = True
+
     def all(self) -> list[AbstractEventLoop]:
         loops = [link() for link in self._links.copy()]
         return [loop for loop in loops if loop is not None]
@@ -172,12 +185,14 @@ def known_cell(task: Task[Any]) -> TaskCell | None:
 
 def number_task(task: Task[Any]) -> TaskCell:
     """Return the cell of *task*, which must be the running one; draw it if new."""
+    nearest = _nearest_cell.get()
     cell = known_cell(task)
     if cell is not None:
+        if cell is not nearest:  # it was numbered from outside of its context
+            _nearest_cell.set(cell)
         return cell
-    nearest = _nearest_cell.get()
     parent = nearest.number if nearest is not None else None
-    cell = TaskCell(next(_numbers), parent, current_scope.get())
+    cell = TaskCell(next(_numbers), parent, current_scope.get(), time_ns())
     try:
         task.otel_tasklog_cell = cell  # type: ignore[attr-defined]
     except AttributeError:
@@ -190,11 +205,23 @@ def number_task(task: Task[Any]) -> TaskCell:
 
 
 def seen_loops() -> tuple[list[AbstractEventLoop], bool]:
-    """Return the loops in which a task was numbered, and whether those are all.
+    """Return the loops that are known, and whether those are all.
+
+    Known are those in which a task was numbered, or that were noted.
 
     From any thread.
     """
     return _loops.all(), _loops.complete
+
+
+def note_loop(loop: AbstractEventLoop) -> None:
+    """Know a loop though no task of it has been numbered. From any thread."""
+    _loops.note(loop)
+
+
+def forget_loops() -> None:
+    """Forget the loops of the parent in a forked child, in which none of them runs."""
+    _loops.forget()
 
 
 def running_cell() -> TaskCell | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from otel_tasklog.capture._exceptions import CapturedException, Frames
 
-__all__ = ["render_exception"]
+__all__ = ["render_exception", "render_frames"]
 
 
 class _StandIn(Exception):  # noqa: N818 - it is named after what it stands for
@@ -93,6 +93,15 @@ def _stack(frames: Frames) -> traceback.StackSummary:
             )
         )
     return traceback.StackSummary.from_list(summaries)
+
+
+def render_frames(frames: Frames) -> str:
+    """Return the text of ``traceback.format_stack`` for some frames. Reads files.
+
+    Args:
+        frames: The outermost first.
+    """
+    return "".join(_stack(frames).format())
 
 
 def _can_read(name: str) -> bool:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click  # noqa: TID253 - see _commands
 
-from otel_tasklog.cli._failures import complain
 from otel_tasklog.cli._peer_source import PeerSource
 from otel_tasklog.store._moments import read_moment
 from otel_tasklog.store._query import Query
@@ -28,6 +27,7 @@ __all__ = [
     "each_of",
     "file_option",
     "json_option",
+    "loki_option",
     "query_argument",
     "read_query",
     "since_option",
@@ -65,6 +65,13 @@ file_option = click.option(
     type=click.Path(allow_dash=True),
     help="Read this file instead of asking processes, - for standard input: NDJSON or "
     "OTLP/JSON, also compressed with gzip. May be given more than once.",
+)
+loki_option = click.option(
+    "--loki",
+    metavar="URL",
+    help="Ask this Loki instead of processes: http://localhost:3100. --service says "
+    "whose records. OTEL_TASKLOG_LOKI_TENANT, _TOKEN, _USERNAME and _PASSWORD say who "
+    "asks.",
 )
 since_option = click.option(
     "--since",
@@ -109,17 +116,24 @@ def read_query(
     )
 
 
-def sources_of(chosen: Chosen, files: Sequence[str]) -> list[Source]:
-    """Return the files, or if there are none the processes that were chosen.
+def sources_of(
+    chosen: Chosen, files: Sequence[str], loki: str | None = None
+) -> list[Source]:
+    """Return the files, the Loki, or if there is neither the processes that were chosen.
 
     Raises:
+        click.UsageError: There are both, or options that do not go with them.
         Unreachable: No process answers.
     """
+    if loki is not None:
+        from otel_tasklog.cli._loki_source import loki_sources
+
+        return [*loki_sources(loki, chosen, files)]
     if not files:
         return [*map(PeerSource, chosen.peers())]
     from otel_tasklog.cli._files import FileSource
 
-    return [*map(FileSource, dict.fromkeys(files))]
+    return [FileSource(path, chosen.note) for path in dict.fromkeys(files)]
 
 
 def each_of(
@@ -139,5 +153,4 @@ def _until_it_fails(stream: Iterator[_T], chosen: Chosen) -> Iterator[_T]:
     try:
         yield from stream
     except click.ClickException as failure:
-        complain(failure.format_message())
-        chosen.failed = True
+        chosen.note(failure)

@@ -9,7 +9,7 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click  # noqa: TID253 - see _commands
 
@@ -18,7 +18,7 @@ from otel_tasklog._text import visible
 from otel_tasklog.cli._ask_all import Answer, ask_all, no_place, no_service, nobody
 from otel_tasklog.cli._background import begin
 from otel_tasklog.cli._client import ANSWER_SECONDS, Peer
-from otel_tasklog.cli._failures import FAILED, Unreachable, complain
+from otel_tasklog.cli._failures import FAILED, Failure, Unreachable, complain
 from otel_tasklog.viewer._places import Place, find_places, forget, is_running
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ COMPLETION_SECONDS: Final = 0.5
 """Somebody waits, with a finger on the Tab key."""
 
 _PID: Final = re.compile(r"([0-9]{1,10})-", re.ASCII)
+
+T = TypeVar("T")
 
 
 class Chosen:
@@ -61,6 +63,19 @@ class Chosen:
         self._sockets = {path: Place(_pid_in(path.name), path) for path in sockets}
         self._opened: list[Peer] = []
         self.failed = False
+
+    def only_services(self, option: str) -> frozenset[str]:
+        """Return the services, for a command that asks no processes.
+
+        Args:
+            option: The option that says so.
+
+        Raises:
+            click.UsageError: Processes were chosen in another way.
+        """
+        if self._pids or self._sockets:
+            raise click.UsageError(f"--pid and --socket do not go with {option}")
+        return self._services
 
     def places(self) -> list[Place]:
         """Return the access points that there are now, dead ones' too.
@@ -130,18 +145,13 @@ class Chosen:
             Unreachable: There are no others.
         """
         peers: list[Peer] = []
-        failures: list[Unreachable] = []
+        failures: list[Failure] = []
         for _, answer in answers:
             if isinstance(answer, Peer):
                 peers.append(answer)
             else:
                 failures.append(answer)
-        last = failures.pop() if failures and not peers else None
-        for failure in failures:
-            self.failed = True
-            complain(failure.message)
-        if last is not None:
-            raise last
+        self.go_on_after(failures, nothing_left=not peers)
         return peers
 
     def peers(self) -> list[Peer]:
@@ -165,23 +175,42 @@ class Chosen:
 
         Raises:
             QueryError: The text of the query, ``q``, means nothing.
-            Failure: Something else that was asked for is refused.
+            Failure: All refuse something else that was asked for.
             Unreachable: None answers.
         """
-        begun = [
-            (peer, begin(partial(peer.get, path, **parameters)))
-            for peer in self.peers()
-        ]
-        answered: list[tuple[Peer, Any]] = []
-        failed: list[Answer] = []
+        return self.each(lambda peer: peer.get(path, **parameters))
+
+    def each(self, ask: Callable[[Peer], T]) -> list[tuple[Peer, T]]:
+        """Likewise, if more is to be done for each than to ask once.
+
+        Args:
+            ask: Asks one, on a thread of its own. A `Failure` that it raises concerns
+                this one alone.
+        """
+        begun = [(peer, begin(partial(ask, peer))) for peer in self.peers()]
+        answered: list[tuple[Peer, T]] = []
+        failures: list[Failure] = []
         for peer, answer in begun:
             try:
                 answered.append((peer, answer.result()))
-            except Unreachable as failure:
-                failed.append((peer.place, failure))
+            except Failure as failure:
+                failures.append(failure)
         self.close()
-        self.report([*failed, *((peer.place, peer) for peer, _ in answered)])
+        self.go_on_after(failures, nothing_left=not answered)
         return answered
+
+    def go_on_after(self, failures: list[Failure], *, nothing_left: bool) -> None:
+        """Print a line on stderr for each; raise the last if that is all there is."""
+        last = failures.pop() if failures and nothing_left else None
+        for failure in failures:
+            self.note(failure)
+        if last is not None:
+            raise last
+
+    def note(self, failure: click.ClickException) -> None:
+        """Print a line on stderr for a failure that the command goes on after."""
+        self.failed = True
+        complain(failure.format_message())
 
     def release(self, peers: Collection[Peer]) -> None:
         """Leave some to who goes on asking them: `close` does not hang up on these."""

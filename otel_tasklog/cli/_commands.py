@@ -20,12 +20,15 @@ from otel_tasklog.cli._completion import completion
 from otel_tasklog.cli._export import export
 from otel_tasklog.cli._failures import BAD_USAGE, PROGRAM
 from otel_tasklog.cli._findings import LONGEST_STEP_SECONDS
+from otel_tasklog.cli._live_command import live
 from otel_tasklog.cli._ps import ps
 from otel_tasklog.cli._query_command import query
 from otel_tasklog.cli._seconds import Seconds
 from otel_tasklog.cli._stats_command import stats
 from otel_tasklog.cli._tail import tail
 from otel_tasklog.cli._tasks_command import tasks
+from otel_tasklog.cli._tree_command import tree
+from otel_tasklog.cli._why_command import why
 
 if TYPE_CHECKING:
     from otel_tasklog._settings import Settings
@@ -57,6 +60,9 @@ def make_cli() -> click.Group:
         tail,
         query,
         tasks,
+        live,
+        tree,
+        why,
         stats,
         export,
         _demo,

@@ -14,6 +14,7 @@ import click  # noqa: TID253 - see _commands
 from otel_tasklog.cli._asking import (
     each_of,
     file_option,
+    loki_option,
     query_argument,
     read_query,
     since_option,
@@ -42,6 +43,7 @@ TEXT: Final = "text"
 @query_argument
 @choosing
 @file_option
+@loki_option
 @click.option(
     "--format",
     "form",
@@ -59,11 +61,12 @@ TEXT: Final = "text"
 )
 @since_option
 @until_option
-def export(
+def export(  # noqa: PLR0913 - as many as there are options
     words: tuple[str, ...],
     *,
     chosen: Chosen,
     files: tuple[str, ...],
+    loki: str | None,
     form: str,
     output: str | None,
     since: datetime.datetime | None,
@@ -79,7 +82,7 @@ def export(
     can be asked.
     """
     asked = read_query(words, since=since, until=until, limit=None, newest_first=False)
-    sources = sources_of(chosen, files)
+    sources = sources_of(chosen, files, loki)
     streams = each_of(sources, lambda source: source.select(asked), chosen)
     entries = merged(streams, newest_first=False)
     first = next(entries, None)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from io import BufferedReader
 
     from otel_tasklog.capture._record import Sealed
+    from otel_tasklog.cli._failures import Failure
     from otel_tasklog.store._query import Query
 
 __all__ = ["FileSource"]
@@ -35,21 +36,23 @@ class FileSource:
     """A file of records. Each time it is asked, it is read from its beginning.
 
     A query finds in it what it finds in memory. ``under:`` finds a job inside a job
-    once the file has said so.
+    once the file has said so. One that breaks off has what comes before.
 
     Args:
         path: The file, or `STDIN`, which can be read once.
+        note: Called with what is wrong with a file that cannot be read to its end.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, note: Callable[[Failure], object]) -> None:
         self._path = path
+        self._note = note
         self.name: Final = "stdin" if path == STDIN else visible(path)
 
     def select(self, query: Query) -> Iterator[Entry]:
         """Yield what a query asks for: the newest by time, the oldest as they stand.
 
         Raises:
-            click.ClickException: The file cannot be read, or not to the end.
+            click.ClickException: The file cannot be opened.
         """
         return (found.entry for found in self.select_with_context(query, 0))
 
@@ -93,6 +96,8 @@ class FileSource:
             try:
                 yield reading
             finally:
+                if reading.failure is not None:
+                    self._note(reading.failure)
                 if reading.left_out:
                     complain(
                         f"{self.name}: left out, as no log records: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import click  # noqa: TID253 - see _commands
 
@@ -13,7 +13,7 @@ from otel_tasklog.cli._client import NAME_CHARACTERS, Peer
 from otel_tasklog.cli._columns import duration, in_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from otel_tasklog.cli._choose import Answer, Chosen
     from otel_tasklog.cli._failures import Unreachable
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ps"]
 
-_HEADER: Final = ("SERVICE", "PID", "UPTIME", "KEPT", "CAPTURED", "LAG", "STATE")
+_HEADER: Final = (
+    "SERVICE", "PID", "UPTIME", "KEPT", "CAPTURED", "LAG", "STATE", "MONITOR",
+)  # fmt: skip
 _NUMBERS: Final = range(1, 6)
 _WELL: Final = "ok"
 
@@ -34,7 +36,8 @@ def ps(chosen: Chosen, as_json: bool) -> None:  # noqa: FBT001
 
     For each: its service, how long it has been running, the records in its memory and
     those that it took in all, how old the oldest record is that the collector does not
-    have yet (- if nothing is exported), and whether it answers.
+    have yet (- if nothing is exported), and whether it answers. Where one has a telnet
+    monitor, also at which port.
 
     Exit status: 0 if all answered, 1 if one did not, 2 for bad usage, 3 if there is
     none that answers.
@@ -65,7 +68,10 @@ def _described(place: Place, answer: Peer | Unreachable) -> dict[str, object]:
 def _as_table(answers: Iterable[Answer]) -> Iterable[str]:
     listed = [(place, answer) for place, answer in answers if place is not None]
     rows = [_row(place, answer) for place, answer in sorted(listed, key=_order)]
-    return in_columns([_HEADER, *rows], right=_NUMBERS) if rows else ()
+    if not rows:
+        return ()
+    shown = len(_HEADER) - (not any(row[-1] for row in rows))
+    return in_columns([row[:shown] for row in (_HEADER, *rows)], right=_NUMBERS)
 
 
 def _order(listed: tuple[Place, Peer | Unreachable]) -> tuple[bool, str, int]:
@@ -77,7 +83,7 @@ def _order(listed: tuple[Place, Peer | Unreachable]) -> tuple[bool, str, int]:
 
 def _row(place: Place, answer: Peer | Unreachable) -> tuple[str, ...]:
     if not isinstance(answer, Peer):
-        return ("-", str(place.pid or "-"), *["-"] * 4, answer.state)
+        return ("-", str(place.pid or "-"), *["-"] * 4, answer.state, "")
     info = answer.info
     return (
         cut(visible(info.service_name), NAME_CHARACTERS) or "-",
@@ -87,4 +93,15 @@ def _row(place: Place, answer: Peer | Unreachable) -> tuple[str, ...]:
         str(info.captured),
         "-" if info.lag_seconds is None else duration(info.lag_seconds),
         _WELL,
+        " ".join(_monitors(info.answer.get("monitors"))),
     )
+
+
+def _monitors(said: object) -> Iterator[str]:
+    for each in cast("list[object]", said) if isinstance(said, list) else ():
+        match each:
+            case {"host": str(host), "port": int(port)}:
+                name = cut(visible(host), NAME_CHARACTERS)
+                yield f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+            case _:
+                pass

@@ -12,6 +12,7 @@ from otel_tasklog.cli._asking import (
     each_of,
     file_option,
     json_option,
+    loki_option,
     query_argument,
     read_query,
     since_option,
@@ -38,6 +39,7 @@ __all__ = ["query"]
 @query_argument
 @choosing
 @file_option
+@loki_option
 @click.option(
     "-n",
     "--limit",
@@ -63,6 +65,7 @@ def query(  # noqa: PLR0913 - as many as there are options
     *,
     chosen: Chosen,
     files: tuple[str, ...],
+    loki: str | None,
     limit: int,
     oldest: bool,
     since: datetime.datetime | None,
@@ -73,7 +76,8 @@ def query(  # noqa: PLR0913 - as many as there are options
     """Show the records in memory that a query asks for, the oldest first.
 
     QUERY is as in 'level>=warning task:import-* "connection refused"'; without one
-    there are all. A process answers with what it has in memory.
+    there are all. A process answers with what it has in memory, Loki with what has
+    reached it.
 
     Exit status: 0 if something was found, 1 if not, 2 for bad usage, 3 if no process
     can be asked.
@@ -84,7 +88,7 @@ def query(  # noqa: PLR0913 - as many as there are options
     asked = read_query(
         words, since=since, until=until, limit=limit, newest_first=not oldest
     )
-    sources = sources_of(chosen, files)
+    sources = sources_of(chosen, files, loki)
     streams = each_of(
         sources, lambda source: source.select_with_context(asked, context), chosen
     )

@@ -58,6 +58,7 @@ class Reading:
 
     Attributes:
         left_out: How many things in it are no log records.
+        failure: Why there is no more, if what is compressed is broken or ends too soon.
         reason: Where the first of them is, and what is wrong with it; printable.
     """
 
@@ -66,14 +67,11 @@ class Reading:
         self._name = name
         self._count = 0
         self.left_out = 0
+        self.failure: Failure | None = None
         self.reason = ""
 
     def records(self) -> Iterator[Read]:
-        """Yield the records in the order of the file, those of one request by time.
-
-        Raises:
-            Failure: What is compressed is broken, or ends too soon.
-        """
+        """Yield the records in the order of the file, those of one request by time."""
         lines = self._lines()
         for number, line in enumerate(lines, 1):
             where = f"line {number}"
@@ -95,7 +93,7 @@ class Reading:
         try:
             yield from gzip.GzipFile(fileobj=self._file)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise Failure(f"{self._name} is not all there: {error}") from None
+            self.failure = Failure(f"{self._name} is not all there: {error}")
 
     def _laid_out(self, data: bytes) -> Iterator[Read]:
         decoder = json.JSONDecoder()

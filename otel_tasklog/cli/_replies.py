@@ -84,11 +84,7 @@ def reply_to(
     seconds: float,
 ) -> Generator[httpx2.Response]:
     """Ask as `get` does; give a good answer, its body still to be read."""
-    texts = {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in parameters.items()
-        if value is not None
-    }
+    texts = {n: _sent(value) for n, value in parameters.items() if value is not None}
     with contextlib.ExitStack() as stack:
         with _explained(where, seconds):
             stream = client.stream("GET", path, params=texts, timeout=seconds)
@@ -97,6 +93,13 @@ def reply_to(
             if answer.status_code != 200:
                 _refuse(answer, where, texts.get("q", ""), seconds)
             yield answer
+
+
+def _sent(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    # What the shell passed need not be UTF-8; no record has it, either.
+    return str(value).encode(errors="replace").decode()
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from otel_tasklog.cli._asking import (
     each_of,
     file_option,
     json_option,
+    loki_option,
     query_argument,
     read_query,
     since_option,
@@ -42,11 +43,14 @@ __all__ = ["tail"]
 
 BACKLOG: Final = 10
 
+_OF_FILES: Final = (".json", ".jsonl", ".ndjson", ".gz")
+
 
 @click.command("tail")
 @query_argument
 @choosing
 @file_option
+@loki_option
 @click.option(
     "-n",
     "--backlog",
@@ -62,6 +66,7 @@ def tail(
     *,
     chosen: Chosen,
     files: Sequence[str],
+    loki: str | None,
     backlog: int | None,
     since: datetime.datetime | None,
     as_json: bool,
@@ -82,13 +87,17 @@ def tail(
 
     if words and _is_file(words[0]):
         files, words = (words[0], *files), words[1:]
+    elif words and words[0].endswith(_OF_FILES):
+        complain(f"there is no file {words[0]}: it is taken for a query")
     asked = read_query(words, since=since, limit=None, newest_first=False)
     if backlog is None and not (files or _has_beginning(asked)):
         backlog = BACKLOG
     if backlog is not None:
         asked = dataclasses.replace(asked, limit=backlog, newest_first=True)
     printer = Printer(make_console(), as_json=as_json, named=len(files) > 1)
-    if files:
+    if loki is not None:
+        _follow_loki(loki, chosen, files, asked, printer)
+    elif files:
         _show_files(chosen, files, asked, printer)
     else:
         _follow(chosen, asked, printer)
@@ -123,6 +132,22 @@ def _show_files(
     if not found:
         complain("no record matches")
         sys.exit(FAILED)
+
+
+def _follow_loki(
+    url: str, chosen: Chosen, files: Sequence[str], query: Query, printer: Printer
+) -> None:
+    from otel_tasklog.cli._loki_source import loki_sources
+
+    source, *others = loki_sources(url, chosen, files)
+    if others:
+        raise click.UsageError(
+            "with --loki, one --service is followed: run one tail for each"
+        )
+    with contextlib.closing(source.follow(query)) as entries:
+        for entry in entries:
+            printer.show(entry)
+            printer.flush()
 
 
 def _follow(chosen: Chosen, query: Query, printer: Printer) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from otel_tasklog._text import count_of
+from otel_tasklog.delivery._waiting import Latch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ class Answer:
     """What a thread waits for, and the worker gives."""
 
     def __init__(self) -> None:
-        self.given = threading.Event()
+        self.given = Latch()
         self.value = False
 
     def give(self, value: bool) -> None:  # noqa: FBT001 - called with it alone

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 from otel_tasklog.delivery._messages import Stop
 from otel_tasklog.delivery._senders import Outcome, Retry
+from otel_tasklog.delivery._waiting import lent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,13 +35,12 @@ if TYPE_CHECKING:
     from otel_tasklog.delivery._buffer import Intake
     from otel_tasklog.delivery._outbox import Outbox
     from otel_tasklog.delivery._senders import Sender
+    from otel_tasklog.delivery._waiting import Latch
     from otel_tasklog.delivery._worker import Worker
 
 __all__ = ["Threads"]
 
 _log = logging.getLogger("otel_tasklog")
-
-LONGEST_SECONDS: Final = 1e8
 
 PARK_SECONDS: Final = 0.05
 """At most so long a fork waits until idle threads have left."""
@@ -124,22 +124,14 @@ class Threads:
         else:
             self._finish_here()
 
-    def wait_for(self, event: threading.Event, timeout_seconds: float) -> bool:
+    def wait_for(self, latch: Latch, timeout_seconds: float) -> bool:
         """Wait for what the worker will set; return whether it did in time.
 
-        The worker has its lock meanwhile, even if this thread holds it: a signal
+        The worker gets what it needs meanwhile, even if this thread has it: a signal
         handler may have interrupted the thread while it counted records.
         """
-        lock = self._worker.lock
-        lent = 0
-        while _owns(lock):
-            lock.release()
-            lent += 1
-        try:
-            return event.wait(min(timeout_seconds, LONGEST_SECONDS))
-        finally:
-            for _ in range(lent):
-                lock.acquire()
+        with lent(self._worker.lock):
+            return latch.wait(timeout_seconds)
 
     def park(self) -> None:
         """End the threads for now, if they have nothing to do.
@@ -242,14 +234,6 @@ class Threads:
                 wait = self._worker.turn(None if message is _LEAVE else message)
         finally:
             self._own_threads.discard(ident)
-
-
-def _owns(lock: threading.Condition) -> bool:
-    try:
-        lock.notify()  # nobody waits; it is how a lock tells whose it is
-    except RuntimeError:
-        return False
-    return True
 
 
 def _answer(sender: Sender, batch: Batch) -> Outcome:

@@ -26,6 +26,7 @@ from otel_tasklog.delivery._messages import (
     Stop,
     farewell,
 )
+from otel_tasklog.delivery._waiting import Latch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,7 @@ class Worker:
         self._reports = deque[tuple[str, str]]() if reports is None else reports
         self._reported: dict[str, float] = {}
         self._to_say: list[Callable[[], None]] = []
-        self.stopped = threading.Event()
+        self.stopped = Latch()
         self.lock = threading.Condition()
 
     def turn(self, message: object) -> float:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import importlib.metadata
 import importlib.util
+import ipaddress
 import logging
 import os
 import socket
@@ -14,6 +15,8 @@ import warnings
 from typing import TYPE_CHECKING, Final
 
 from otel_tasklog._errors import ConfigError, MissingExtraError, MonitorError
+from otel_tasklog._loop import run_in_own_thread
+from otel_tasklog._process import renew_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,6 +38,7 @@ VERSION: Final = "0.7."
 
 _HIGHEST_PORT: Final = 65_535
 _LISTEN_BACKLOG: Final = 16
+_ANOTHER_MAY_DO: Final = frozenset({errno.EADDRINUSE, errno.EACCES})
 
 _log = logging.getLogger("otel_tasklog")
 
@@ -43,50 +47,70 @@ class Monitor:
     """Telnet into the live tasks of the running loop. An async context manager.
 
     ``telnet 127.0.0.1 20101``, or ``python -m aiomonitor.cli``, gives a prompt with
-    aiomonitor's commands (``help`` lists them) and two of ours: ``tasks`` and
-    ``logs``. It runs in a thread of its own, does not change the program's task
-    factory, and has no Python console. Records of its thread are kept nowhere.
+    aiomonitor's commands (``help`` lists them) and those of ours. It runs in a thread
+    of its own and has no Python console. Records of its thread are kept nowhere.
 
-    There is no password, and both ports are on the loopback interface: every user
-    of this machine can read the records and, with aiomonitor's ``cancel`` and
-    ``signal`` and on its web page, end tasks and the program. The web page answers
-    to ``localhost`` and ``127.0.0.1`` alone, and to no page from elsewhere.
+    There is no password: whoever reaches a port can read the records and, with
+    aiomonitor's ``cancel`` and ``signal`` and on its web page, end tasks and the
+    program. By default that is every user of this machine, and nobody else. The web
+    page answers to ``localhost`` and to addresses, and to no page from elsewhere.
 
     Args:
-        tasklog: Whose records ``logs`` shows.
+        tasklog: Whose records are shown.
+        host: The address to listen on. Any but one of the loopback lets others in,
+            which is said.
         port: The telnet port; None takes 20101 or the next that is free, 0 any.
         web_port: The port of aiomonitor's web page; None likewise, from 20102.
+        hook_task_factory: Whether ``ps`` and ``where`` know where each task was made,
+            and ``ps-terminated`` how it ended, by a task factory. The one that is
+            there makes the tasks as before.
+        web: Whether there is a web page.
 
     Attributes:
-        host: ``127.0.0.1``.
+        host: See above.
         port: The telnet port, once started.
-        web_port: The port of the web page, once started.
+        web_port: The port of the web page, once started; 0 without one.
 
     Raises:
         MissingExtraError: aiomonitor is not installed.
-        ConfigError: A port cannot be one.
+        ConfigError: A port or the host cannot be one, a switch is none, or there is
+            a port for no page.
     """
 
     def __init__(
         self,
         tasklog: TaskLog,
         *,
+        host: str = HOST,
         port: int | None = None,
         web_port: int | None = None,
+        hook_task_factory: bool = False,
+        web: bool = True,
     ) -> None:
         if not all(map(importlib.util.find_spec, ("aiomonitor", "click"))):
             raise MissingExtraError("the live-task monitor", "monitor")
+        self._address = _address(host)
         for setting, value in (("port", port), ("web_port", web_port)):
             if value is not None and not 0 <= value <= _HIGHEST_PORT:
                 raise ConfigError(
                     setting, value, f"0 to {_HIGHEST_PORT}, or None for a free one"
                 )
+        for setting, value in (("hook_task_factory", hook_task_factory), ("web", web)):
+            if not isinstance(value, bool):
+                raise ConfigError(setting, value, "True or False")
+        if web_port is not None and not web:
+            raise ConfigError(
+                "web_port", web_port, "None: with web=False there is none"
+            )
         self._tasklog = tasklog
         self._asked = (port, web_port)
+        self._hooks = hook_task_factory
+        self._has_web = web
         self._running: GuardedMonitor | None = None
-        self.host: Final = HOST
+        self.host: Final = host
         self.port: int = port or 0
         self.web_port: int = web_port or 0
+        renew_after_fork(self)
 
     def start(self) -> None:
         """Start it. In a coroutine or callback of the loop to look at.
@@ -114,26 +138,96 @@ class Monitor:
 
         port, web_port = self._asked
         with contextlib.ExitStack() as at_failure:
-            telnet = at_failure.enter_context(_listen("port", port, PORT))
-            web = at_failure.enter_context(_listen("web_port", web_port, WEB_PORT))
-            guarded = GuardedMonitor(self._tasklog, loop, telnet=telnet, web=web)
+            telnet = at_failure.enter_context(self._listen("port", port, PORT))
+            web = None
+            if self._has_web:
+                listener = self._listen("web_port", web_port, WEB_PORT)
+                web = at_failure.enter_context(listener)
+            guarded = GuardedMonitor(
+                self._tasklog, loop, telnet=telnet, web=web,
+                hook_task_factory=self._hooks,
+            )  # fmt: skip
             self.port = telnet.getsockname()[1]
-            self.web_port = web.getsockname()[1]
+            self.web_port = 0 if web is None else web.getsockname()[1]
             with _without_warnings():
                 guarded.start()
             at_failure.pop_all()
         self._running = guarded
-        if port is None and self.port != PORT:
-            _log.info("port %d is taken: the monitor is at %d", PORT, self.port)
+        self._tasklog.monitors.append(self)
+        self._say()
 
     def stop(self) -> None:
         """End the sessions and the thread, within seconds. From any thread.
 
         Stopping again, or without a start, does nothing.
         """
-        running, self._running = self._running, None
+        running = self._forgotten()
         if running is not None:
             running.close()
+
+    def renew(self) -> None:
+        """Give up in a forked child what is the parent's: its ports, its clients."""
+        running = self._forgotten()
+        if running is not None:
+            running.forget()
+
+    def _forgotten(self) -> GuardedMonitor | None:
+        running, self._running = self._running, None
+        if running is not None:
+            self._tasklog.monitors.remove(self)
+        return running
+
+    def _say(self) -> None:
+        page = f", its web page at port {self.web_port}" if self._has_web else ""
+        if not self._address.is_loopback:
+            _log.warning(
+                "the monitor listens on %s at port %d%s: whoever reaches that can read "
+                "the records, and end tasks and this program; there is no password",
+                self.host, self.port, page,
+            )  # fmt: skip
+        elif self._asked[0] is None and self.port != PORT:
+            _log.info("port %d is taken: the monitor is at %d%s", PORT, self.port, page)
+
+    def _listen(self, setting: str, port: int | None, default: int) -> socket.socket:
+        """Return a socket that listens on *port*, or on the first free one.
+
+        It listens before anything else is started: whoever connects from now on is
+        ours to answer, and nobody else can share the port.
+        """
+        if port is not None:
+            try:
+                return self._bound(port)
+            except OSError as error:
+                raise MonitorError(self._refusal(setting, port, error)) from error
+        for candidate in range(default, default + PORTS_TRIED):
+            try:
+                return self._bound(candidate)
+            except OSError as error:
+                if error.errno not in _ANOTHER_MAY_DO:
+                    refusal = self._refusal(setting, candidate, error)
+                    raise MonitorError(refusal) from error
+        raise MonitorError(
+            f"no port from {default} to {default + PORTS_TRIED - 1} on {self.host} is "
+            f"free; pass {setting}=0 for any"
+        )
+
+    def _bound(self, port: int) -> socket.socket:
+        family = socket.AF_INET if self._address.version == 4 else socket.AF_INET6
+        return socket.create_server(
+            (self.host, port), family=family, backlog=_LISTEN_BACKLOG
+        )
+
+    def _refusal(self, setting: str, port: int, error: OSError) -> str:
+        if error.errno == errno.EADDRNOTAVAIL:
+            return f"{self.host} is no address of this machine; pass another host"
+        if error.errno == errno.EADDRINUSE:
+            problem = "is taken by another program, or by another monitor of this one"
+        else:
+            problem = f"cannot be used: {os.strerror(error.errno or 0)}"
+        return (
+            f"port {port} on {self.host} {problem}; pass another {setting}, or "
+            f"{setting}=None for the next free one"
+        )
 
     async def __aenter__(self) -> Self:
         """Start it without blocking the event loop for the import."""
@@ -143,7 +237,15 @@ class Monitor:
 
     async def __aexit__(self, *raised: object) -> None:
         """Stop it without blocking the event loop."""
-        await asyncio.to_thread(self.stop)
+        await run_in_own_thread(self.stop)
+
+
+def _address(host: object) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        return ipaddress.ip_address(str(host))
+    except ValueError:
+        expected = f"an IP address; {HOST!r} is for this machine alone"
+        raise ConfigError("host", host, expected) from None
 
 
 def _load() -> None:
@@ -179,47 +281,3 @@ def _without_warnings() -> Generator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"aiomonitor(\.|$)")
         yield
-
-
-def _listen(setting: str, port: int | None, default: int) -> socket.socket:
-    """Return a socket that listens on *port*, or on the first free one.
-
-    It listens before anything else is started: whoever connects from now on is
-    ours to answer, and nobody else can share the port.
-    """
-    if port is not None:
-        try:
-            return _bound(port)
-        except OSError as error:
-            raise MonitorError(_refusal(setting, port, error)) from error
-    for candidate in range(default, default + PORTS_TRIED):
-        with contextlib.suppress(OSError):
-            return _bound(candidate)
-    raise MonitorError(
-        f"no port from {default} to {default + PORTS_TRIED - 1} on {HOST} is free; "
-        f"pass {setting}=0 for any"
-    )
-
-
-def _bound(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        if os.name == "posix":  # elsewhere it would share the port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
-        listener.listen(_LISTEN_BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _refusal(setting: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        problem = (
-            f"port {port} on {HOST} is taken by another program, or by another "
-            "monitor of this one"
-        )
-    else:
-        problem = f"port {port} on {HOST} cannot be used: {error.strerror}"
-    return f"{problem}; pass another {setting}, or {setting}=None for the next free one"

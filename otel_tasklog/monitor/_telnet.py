@@ -13,11 +13,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
+import sys
 from typing import TYPE_CHECKING, Final
 
 from prompt_toolkit.contrib.telnet.server import TelnetConnection, TelnetServer
 from prompt_toolkit.input import create_pipe_input
+
+if sys.platform != "win32":
+    import fcntl
+
+    from prompt_toolkit.input.posix_pipe import PosixPipeInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -35,6 +42,9 @@ NEGOTIATION_SECONDS: Final = 10.0
 SESSIONS: Final = 16
 """More clients than this at once are turned away."""
 
+UNREAD_BYTES: Final = 4_096
+"""What a client may send ahead of its session."""
+
 _ACCEPT_PAUSE_SECONDS: Final = 1.0
 _END_SECONDS: Final = 1.0
 _IAC: Final = b"\xff"
@@ -49,13 +59,16 @@ class _Client(socket.socket):
         accepted: Taken over.
 
     Attributes:
-        when_lost: Called when the client did not take what was sent.
+        when_lost: Called when the client did not take what was sent, or went before
+            its session began.
+        has_session: Whether somebody reads what it types, and sees the end of that.
     """
 
     def __init__(self, accepted: socket.socket) -> None:
         super().__init__(fileno=accepted.detach())
         self.settimeout(SEND_SECONDS)
         self.when_lost: Callable[[], object] = lambda: None
+        self.has_session = False
         self._lost = False
         self._negotiated = False
 
@@ -71,18 +84,48 @@ class _Client(socket.socket):
                 self.when_lost()  # or it would run the commands typed ahead
         return size
 
+    def hang_up(self) -> None:
+        """End the connection, also where a forked child has it open still."""
+        with contextlib.suppress(OSError):
+            self.shutdown(socket.SHUT_RDWR)
+        self.close()
+
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         try:
             data = super().recv(bufsize, flags)
         except OSError:  # a reset, say; raised, it would end in the loop's handler
-            return b""
+            data = b""
+        # A telnet client answers the options first. What comes from a web page
+        # starts with GET or POST, and might go on with a command.
+        self._negotiated = self._negotiated or data.startswith(_IAC)
         if not self._negotiated:
-            # A telnet client answers the options first. What comes from a web page
-            # starts with GET or POST, and might go on with a command.
-            if not data.startswith(_IAC):
-                return b""
-            self._negotiated = True
+            data = b""
+        if not data and not self.has_session:
+            self.when_lost()  # or it would have its place for the whole time-out
         return data
+
+
+class _Connection(TelnetConnection):
+    """Hangs up on who sends more than is read of it: nobody types that much.
+
+    What arrives goes through a pipe, and writing to one that is full would stop the UI
+    thread, with it the reader, for ever.
+    """
+
+    def limit_input(self) -> None:
+        """Let no more than `UNREAD_BYTES` wait. Windows has no such pipe."""
+        if sys.platform != "win32" and isinstance(self.vt100_input, PosixPipeInput):
+            end = self.vt100_input.pipe.write_fd
+            os.set_blocking(end, False)
+            if sys.platform == "linux":  # elsewhere 16 KiB and more
+                fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, UNREAD_BYTES)
+
+    def feed(self, data: bytes) -> None:
+        """Hand over what arrived, or hang up."""
+        try:
+            super().feed(data)
+        except BlockingIOError:
+            self.close()
 
 
 class TelnetListener(TelnetServer):
@@ -98,10 +141,10 @@ class TelnetListener(TelnetServer):
         listener: socket.socket,
         interact: Callable[[TelnetConnection], Coroutine[object, object, None]],
     ) -> None:
-        host, port = listener.getsockname()
+        host, port = listener.getsockname()[:2]
         super().__init__(host=host, port=port, interact=interact)
         self._listener = listener
-        self._sessions: set[asyncio.Task[None]] = set()
+        self._sessions: dict[asyncio.Task[None], _Client] = {}
 
     async def run(self, ready_cb: Callable[[], None] | None = None) -> None:
         """Serve until cancelled.
@@ -129,25 +172,33 @@ class TelnetListener(TelnetServer):
             for session in self._sessions:
                 session.cancel()
             if self._sessions:
-                await asyncio.wait(self._sessions, timeout=_END_SECONDS)
+                await asyncio.wait([*self._sessions], timeout=_END_SECONDS)
+
+    def forget(self) -> None:
+        """Close what a forked child has of the sessions."""
+        for client in self._sessions.values():
+            client.close()
 
     def _begin(self, client: _Client, address: tuple[str, int]) -> None:
         session = asyncio.create_task(self._serve(client, address))
         client.when_lost = session.cancel
-        self._sessions.add(session)
-        session.add_done_callback(self._sessions.discard)
+        self._sessions[session] = client
         # Not in the session, which may be cancelled before its first step.
-        session.add_done_callback(lambda _: client.close())
+        session.add_done_callback(self._end)
+
+    def _end(self, session: asyncio.Task[None]) -> None:
+        self._sessions.pop(session).hang_up()
 
     async def _serve(self, client: _Client, address: tuple[str, int]) -> None:
         async def interact(connection: TelnetConnection) -> None:
             negotiation.reschedule(None)
+            client.has_session = True
             await self.interact(connection)
 
         try:
             with create_pipe_input() as pipe:
                 async with asyncio.timeout(NEGOTIATION_SECONDS) as negotiation:
-                    connection = TelnetConnection(
+                    connection = _Connection(
                         client,
                         address,
                         interact,
@@ -157,6 +208,7 @@ class TelnetListener(TelnetServer):
                         vt100_input=pipe,
                         enable_cpr=self.enable_cpr,
                     )
+                    connection.limit_input()
                     self.connections.add(connection)
                     try:
                         await connection.run_application()

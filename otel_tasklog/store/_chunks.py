@@ -14,10 +14,13 @@ from array import array
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from otel_tasklog.capture._record import MESSAGE, REST, SEQUENCE, WHO, Rest, Whole
+from otel_tasklog.store._tallies import tally
 
 if TYPE_CHECKING:
     from collections import defaultdict
     from collections.abc import Iterable, Iterator
+
+    from otel_tasklog.store._tallies import Tally
 
 __all__ = ["CHUNK_RECORDS", "Chunk", "Pile", "parts_of", "put", "put_by_task", "trim"]
 
@@ -33,7 +36,7 @@ Pile: TypeAlias = list[list[Whole]]
 class Chunk:
     """Consecutive records, their sizes, and the highest level among them."""
 
-    __slots__ = ("_joined", "_span", "highest", "records", "sizes")
+    __slots__ = ("_joined", "_span", "_tallies", "highest", "records", "sizes")
 
     def __init__(self) -> None:
         self.records: list[Whole] = []
@@ -42,6 +45,7 @@ class Chunk:
         # Found out by readers, of a full chunk; at worst by two of them at once.
         self._joined: str | None = None
         self._span: tuple[int, int] | None = None
+        self._tallies: dict[int, Tally] | None = None
 
     def lacks(self, text: str) -> bool:
         """Return whether surely none of its records has this lower-case text.
@@ -67,18 +71,43 @@ class Chunk:
             records = self._all_records()
             if records is None:
                 return False
-            # Threads append in nearly the order of their sequences.
-            sequences = [record[SEQUENCE] for record in records]
-            self._span = min(sequences), max(sequences)
+            self._span = _span_of(records)
         lowest, highest = self._span
         return (after is not None and highest <= after) or (
             before is not None and lowest >= before
         )
 
+    def tallied(
+        self, after: int, before: int
+    ) -> tuple[list[Whole], dict[int, Tally]] | None:
+        """Return its records and what they say of each task. From any thread.
+
+        Returns:
+            None if it still grows, or shrinks already, or if one of its sequences is
+            not between.
+        """
+        records = self._all_records()
+        if records is None:
+            return None
+        if self._span is None:
+            self._span = _span_of(records)
+        lowest, highest = self._span
+        if lowest <= after or highest >= before:
+            return None
+        if self._tallies is None:
+            self._tallies = tally(records)
+        return records, self._tallies
+
     def _all_records(self) -> list[Whole] | None:
         """Return its records, or None if it still grows, or shrinks already."""
         records = self.records.copy()
         return records if len(records) == CHUNK_RECORDS else None
+
+
+def _span_of(records: list[Whole]) -> tuple[int, int]:
+    # Threads append in nearly the order of their sequences.
+    sequences = [record[SEQUENCE] for record in records]
+    return min(sequences), max(sequences)
 
 
 def put(pile: Pile, records: Iterable[Whole]) -> None:

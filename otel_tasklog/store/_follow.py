@@ -31,7 +31,7 @@ from otel_tasklog.store._query import Conditions, Filters, Query
 from otel_tasklog.store._search import check_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from typing import Self
 
@@ -83,13 +83,34 @@ class Follower:
             StopAsyncIteration: The TaskLog or this follower was closed.
             FollowerError: A filter raised, or somebody else waits here.
         """
-        while (record := self._feed.take(StopAsyncIteration)) is None:
+        taken = await self.take(1)
+        if not taken:
+            raise StopAsyncIteration
+        return taken[0]
+
+    async def take(self, max_records: int) -> list[TaskRecord]:
+        """Return the next records that are there, waiting for one if need be.
+
+        For who handles many at once: it costs less than one after the other.
+
+        Args:
+            max_records: How many at most.
+
+        Returns:
+            At least one; none if the TaskLog or this follower was closed.
+
+        Raises:
+            FollowerError: As `__anext__`.
+            ConfigError: *max_records* is no number from 1 on.
+        """
+        check_count("max_records", max_records, least=1)
+        while (taken := self._feed.take(max_records)) is None:
             came = asyncio.Event()
             wake = partial(self._tell, asyncio.get_running_loop(), came)
             with self._feed.woken_by(wake) as changed:
                 if not changed:
                     await came.wait()
-        return record
+        return taken
 
     def _tell(self, loop: asyncio.AbstractEventLoop, came: asyncio.Event) -> None:
         try:
@@ -108,13 +129,15 @@ class Follower:
             StopIteration: The TaskLog or this follower was closed.
             FollowerError: As `__anext__`, or this is called in a coroutine.
         """
-        while (record := self._feed.take(StopIteration)) is None:
+        while (taken := self._feed.take(1)) is None:
             _refuse_in_a_coroutine()
             came: SimpleQueue[None] = SimpleQueue()
             with self._feed.woken_by(partial(came.put, None)) as changed:
                 if not changed:
                     _sleep_until(came)
-        return record
+        if not taken:
+            raise StopIteration
+        return taken[0]
 
     def __enter__(self) -> Self:
         return self
@@ -209,13 +232,14 @@ class Followers:
                 backlog = self._ring.select(query)
             # Logged already, and published from now on.
             waiting = {captured[SEQUENCE] for captured in self._unfinished()}
-            if waiting:
-                before = -1
-                if len(backlog) == backlog_records:  # what is older is too old
-                    before = backlog[-1].sequence if backlog else max(waiting)
-                had = waiting.intersection(record.sequence for record in backlog)
-                tests.insert(0, _newer(before, had))
+            before = -1
+            if len(backlog) == backlog_records:  # what is older is too old
+                before = backlog[-1].sequence if backlog else max(waiting, default=-1)
+            had = {record.sequence for record in backlog}
+            left_out = {each for each in waiting if each <= before or each in had}
             feed = Feed(tests, reversed(backlog), buffer_records)
+            if left_out:
+                feed.leave_out(left_out, until=max(waiting))
             link = ref(feed, self._feeds.discard)
             self._feeds.add(link)
         if self._ended:
@@ -265,7 +289,3 @@ def _check_filters(given: Mapping[str, object]) -> None:
                 "it is closed; backlog_records= bounds what comes from memory",
             )
     check_names(given, Conditions.__annotations__)
-
-
-def _newer(before: int, had: Container[int]) -> Callable[[Sealed], bool]:
-    return lambda r: r[SEQUENCE] > before and r[SEQUENCE] not in had

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections import Counter, defaultdict, deque
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
@@ -33,13 +34,22 @@ from otel_tasklog.store._chunks import (
     trim,
 )
 from otel_tasklog.store._search import Found, Search, neighbours
+from otel_tasklog.store._tallies import tallied, tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from collections.abc import (
+        Callable,
+        Container,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from otel_tasklog.capture._record import Captured, Sealed
     from otel_tasklog.store._chunks import Pile
     from otel_tasklog.store._query import Query
+    from otel_tasklog.store._tallies import Tally
 
 __all__ = ["Ring"]
 
@@ -47,6 +57,9 @@ _sequence: Final = itemgetter(SEQUENCE)
 
 NOTABLE: Final = logging.WARNING
 """Records from this level on have an index; below it, most of them match."""
+
+FINISHED_RECORDS: Final = 64
+"""So many of those that wait are finished for a query at once."""
 
 
 class Ring:
@@ -222,6 +235,24 @@ class Ring:
         found = neighbours(pile, later, record.sequence, before, after)
         return [TaskRecord(each) for each in found]
 
+    def tallied(self) -> Iterator[tuple[Sequence[Sealed], Mapping[int, Tally]]]:
+        """Yield all records, in parts, and what each says of each asyncio task.
+
+        Of a full chunk that is known, once it was asked for. From any thread.
+        """
+        waiting = self._unfinished()[-self.max_records :]
+        seen = {captured[SEQUENCE] for captured in waiting}
+        pushed_out = self._pushed_out(len(waiting))
+        first = min(seen, default=sys.maxsize)
+        for chunk in self._chunks.copy():
+            known = chunk.tallied(pushed_out, first)
+            if known is None:
+                newer = [r for r in chunk.records.copy() if r[SEQUENCE] > pushed_out]
+                own = [record for record in newer if record[SEQUENCE] not in seen]
+                known = own, tally(own)
+            yield known
+        yield from tallied(self._finished(waiting, newest_first=False))
+
     def _pushed_out(self, waiting: int) -> int:
         """Return the last sequence that those that wait will evict, or -1."""
         surplus = self.kept + waiting - self.max_records
@@ -257,9 +288,9 @@ class Ring:
     def _finished(
         self, waiting: Sequence[Captured], *, newest_first: bool
     ) -> Iterator[Sequence[Sealed]]:
-        starts = range(0, len(waiting), CHUNK_RECORDS)
+        starts = range(0, len(waiting), FINISHED_RECORDS)
         for start in reversed(starts) if newest_first else starts:
-            part = self._finish(waiting[start : start + CHUNK_RECORDS])
+            part = self._finish(waiting[start : start + FINISHED_RECORDS])
             yield part[::-1] if newest_first else part
 
     def _candidates(self, query: Query) -> Iterator[list[Sealed]]:

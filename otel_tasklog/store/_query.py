@@ -148,8 +148,13 @@ class Query:
         Sequences, limit and order are no part of it. Of an attribute that is no
         plain value, only the text is compared.
         """
+        expression = self.expression()
+        return str(expression) if expression is not None else ""
+
+    def expression(self) -> Expression | None:
+        """Return what a record must meet; None if that is nothing."""
         terms = self._terms
-        return str(all_of(terms[0], terms[1:])) if terms else ""
+        return all_of(terms[0], terms[1:]) if terms else None
 
     def plan(self) -> Plan:
         """Return what an index can answer."""

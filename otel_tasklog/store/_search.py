@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import _get_running_loop  # pyright: ignore[reportPrivateUsage]
 from bisect import bisect_left, bisect_right
-from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from time import monotonic, perf_counter, sleep
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from otel_tasklog._errors import ConfigError
 from otel_tasklog.capture._record import SEQUENCE, Sealed
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["Found", "Search", "check_count", "neighbours"]
 
 T = TypeVar("T")
+
+HOLD_SECONDS: Final = 0.0003
+"""After so long a thread without an event loop lets those that have one run,"""
+
+BREATH_SECONDS: Final = 1e-6
+"""by a sleep that is as short as can be; one of 0 need not be any."""
 
 
 class Found(list[T]):
@@ -38,6 +45,8 @@ class Found(list[T]):
 
 class Search:
     """One look for the records that pass some tests; iterate it once.
+
+    It lets go of the interpreter now and then, where that is of use.
 
     Args:
         parts: The records, in parts, each made when it is asked for.
@@ -66,10 +75,15 @@ class Search:
 
     def __iter__(self) -> Iterator[Sequence[Sealed]]:
         """Yield what passes of each part."""
+        rests = _get_running_loop() is None
+        began = perf_counter()
         for part in self._parts:
             if monotonic() > self._ends:
                 self.complete = False
                 return
+            if rests and perf_counter() - began > HOLD_SECONDS:
+                sleep(BREATH_SECONDS)
+                began = perf_counter()
             if part:
                 passing: Iterable[Sealed] = part
                 for test in self._tests:

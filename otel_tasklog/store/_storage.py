@@ -59,6 +59,9 @@ class Stats:
         evicted: Records that the ring's bounds cost.
         dropped_attributes: How many attributes of finished records there was no room
             for, by the limits.
+        loop_lag_seconds: For how long a callback had to wait for its event loop in
+            the last minute, at worst; None if no loop is watched.
+        live_tasks: asyncio tasks that are not done, of the loops that are known.
         last_error: What the receiver last said instead of taking a batch, or None.
     """
 
@@ -82,4 +85,6 @@ class Stats:
     kept_bytes: int
     evicted: int
     dropped_attributes: int
+    loop_lag_seconds: float | None
+    live_tasks: int
     last_error: str | None

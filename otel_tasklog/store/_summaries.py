@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         Sequence,
     )
 
-    from otel_tasklog._waits import TaskWait
+    from otel_tasklog.live._waits import TaskWait
     from otel_tasklog.store._search import Search
 
 __all__ = ["Bucket", "Counts", "TaskSummary", "Within", "count", "summarize"]

@@ -10,21 +10,21 @@ from starlette.responses import Response
 
 from otel_tasklog.capture._values import cut
 from otel_tasklog.store._search import Found
+from otel_tasklog.viewer._live_json import wait_json
 from otel_tasklog.viewer._problem import Problem
 from otel_tasklog.viewer._process_json import process_json
-from otel_tasklog.viewer._record_json import Run, dumps, plain, record_json
-from otel_tasklog.viewer._tail import REST, SLICE_RECORDS
+from otel_tasklog.viewer._record_json import RecordEncoder, Run, dumps, plain
+from otel_tasklog.viewer._tail import SLICE_SECONDS, rest_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from otel_tasklog._tasklog import TaskLog
-    from otel_tasklog._waits import TaskWait
     from otel_tasklog.capture._record import TaskRecord
     from otel_tasklog.store._summaries import TaskSummary
     from otel_tasklog.viewer._parameters import Asked
 
-__all__ = ["ANSWERS", "NDJSON", "RESPONSE_BYTES", "json_answer", "sequence_of"]
+__all__ = ["ANSWERS", "JSON", "NDJSON", "RESPONSE_BYTES", "json_answer", "sequence_of"]
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
@@ -126,13 +126,14 @@ def _encoded(found: Iterable[TaskRecord], run: Run) -> list[bytes]:
 
     With rests, as a tail: the application's event loop needs the interpreter, too.
     """
+    encoder = RecordEncoder(run)
     encoded: list[bytes] = []
     size, started = 0, time.perf_counter()
     for record in found:
-        if encoded and not len(encoded) % SLICE_RECORDS:
-            time.sleep(REST * (time.perf_counter() - started))
+        if time.perf_counter() - started >= SLICE_SECONDS:
+            time.sleep(rest_seconds(started))
             started = time.perf_counter()
-        encoded.append(dumps(record_json(record, run)))
+        encoded.append(encoder.encode(record))
         size += len(encoded[-1])
         if size > RESPONSE_BYTES:
             if len(encoded) > 1:
@@ -151,14 +152,7 @@ def _task(task: TaskSummary) -> dict[str, object]:
     fields = cast(
         "dict[str, object]", plain(dataclasses.replace(task, last_message=message))
     )
-    return {**fields, "waits_on": _wait(task.waits_on)}
-
-
-def _wait(wait: TaskWait | None) -> dict[str, object] | None:
-    if wait is None:
-        return None
-    awaited = [each._asdict() for each in wait.awaited]
-    return {**wait._asdict(), "awaited": awaited}
+    return {**fields, "waits_on": wait_json(task.waits_on)}
 
 
 def _counts(tasklog: TaskLog, _run: Run, asked: Asked) -> Response:

@@ -20,6 +20,7 @@ from otel_tasklog._config import VERSION
 from otel_tasklog._errors import ClosedError, ConfigError, QueryError
 from otel_tasklog.viewer._answers import ANSWERS, NDJSON, json_answer, sequence_of
 from otel_tasklog.viewer._guard import Guard, answer_problem
+from otel_tasklog.viewer._live_answers import LIVE_ANSWERS
 from otel_tasklog.viewer._openapi import DOCUMENT, RECORDS, parameters_of
 from otel_tasklog.viewer._parameters import read_parameters
 from otel_tasklog.viewer._problem import RETRY, Problem
@@ -64,8 +65,9 @@ def make_application(
         on_thread: Called in each thread that reads, before it does.
     """
     served = _Served(tasklog, run or Run(), on_thread)
+    read = {**ANSWERS, **LIVE_ANSWERS}
     answers: dict[str, Callable[[Request, Asked], Awaitable[Response | Tail]]] = {
-        **{path: partial(served.read, answer) for path, answer in ANSWERS.items()},
+        **{path: partial(served.read, answer) for path, answer in read.items()},
         "/v1/tail": served.tail,
         "/healthz": _health,
         "/openapi.json": _document,

@@ -5,12 +5,23 @@ It is served as it is. See https://spec.openapis.org/oas/v3.1.0
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from otel_tasklog.live._tasks import Order
+from otel_tasklog.live._tree import Branches
 from otel_tasklog.viewer._record_json import EXACT
 from otel_tasklog.viewer._schemas import SCHEMAS
 
-__all__ = ["DOCUMENT", "PARAMETERS", "RECORDS", "SEARCH_CHARACTERS", "parameters_of"]
+__all__ = [
+    "DOCUMENT",
+    "LONGEST_SECONDS",
+    "PARAMETERS",
+    "RECORDS",
+    "REPORT_RECORDS",
+    "SEARCH_CHARACTERS",
+    "SHORTEST_SECONDS",
+    "parameters_of",
+]
 
 PROBLEMS: Final = ("400", "401", "403", "405", "414", "500", "503")
 """The statuses of an answer that is a Problem, whatever was asked."""
@@ -18,17 +29,29 @@ PROBLEMS: Final = ("400", "401", "403", "405", "414", "500", "503")
 RECORDS: Final = 1_000
 """In one answer, and before the first new one of a tail, at most."""
 
+REPORT_RECORDS: Final = 100
+"""In what is said of one task, at most."""
+
 SEARCH_CHARACTERS: Final = 2_000
 """Of a query, at most."""
 
+SHORTEST_SECONDS: Final = 0.001
+LONGEST_SECONDS: Final = 31_536_000
+"""Of a span of time that is asked for."""
+
 
 def _parameter(
-    name: str, schema: dict[str, Any], description: str, *, place: str = "query"
+    name: str,
+    schema: dict[str, Any],
+    description: str,
+    *,
+    place: str = "query",
+    required: bool = False,
 ) -> dict[str, Any]:
     return {
         "name": name,
         "in": place,
-        "required": place == "path",
+        "required": required or place == "path",
         "schema": schema,
         "description": description,
     }
@@ -83,7 +106,7 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     ),
     "bucket_seconds": _parameter(
         "bucket_seconds",
-        {"type": "number", "minimum": 0.001, "maximum": 31_536_000},
+        {"type": "number", "minimum": SHORTEST_SECONDS, "maximum": LONGEST_SECONDS},
         "How long each stretch of time is that is counted by itself; none if it is "
         "not given.",
     ),
@@ -113,6 +136,44 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "same_task",
         {"type": "boolean", "default": False},
         "Whether of its job alone.",
+    ),
+    "waiting": _parameter(
+        "waiting",
+        {"type": "boolean", "default": False},
+        "Only those that wait for something.",
+    ),
+    "silent_seconds": _parameter(
+        "silent_seconds",
+        {"type": "number", "minimum": SHORTEST_SECONDS, "maximum": LONGEST_SECONDS},
+        "Only those that have not logged for so long, or ever.",
+    ),
+    "sort": _parameter(
+        "sort",
+        {"type": "string", "enum": [*get_args(Order)], "default": "number"},
+        "Which come first: by age; by name; those with the most records, with the worst "
+        "of them, or silent for the longest.",
+    ),
+    "branches": _parameter(
+        "by",
+        {"type": "string", "enum": [*get_args(Branches)], "default": "waits"},
+        "What is below a task: those that it waits for, or those that it made.",
+    ),
+    "places": _parameter(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": RECORDS, "default": 1_000},
+        "How many at most.",
+    ),
+    "task": _parameter(
+        "task",
+        {"type": "string", "maxLength": SEARCH_CHARACTERS},
+        "A number, as #4; a job's id; the name of a task; or the Task ID of "
+        "aiomonitor's ps.",
+        required=True,
+    ),
+    "report_records": _parameter(
+        "records",
+        {"type": "integer", "minimum": 0, "maximum": REPORT_RECORDS, "default": 10},
+        "How many of its newest records, at most.",
     ),
     "last_event_id": _parameter(
         "Last-Event-ID",
@@ -203,6 +264,29 @@ DOCUMENT: Final[dict[str, Any]] = {
             "many_limit",
             content=_content(json="Tasks"),
             description="As the records say that the query finds.",
+        ),
+        "/v1/live": _operation(
+            "Asyncio tasks that are not done, and what each waits on.",
+            "q",
+            "waiting",
+            "silent_seconds",
+            "sort",
+            "many_limit",
+            content=_content(json="LiveTasks"),
+            description="With a query, those alone that have a record that it finds.",
+        ),
+        "/v1/tree": _operation(
+            "Which of them waits for which, or made which.",
+            "branches",
+            "places",
+            content=_content(json="TaskTree"),
+        ),
+        "/v1/why": _operation(
+            "What keeps one of them from going on.",
+            "task",
+            "report_records",
+            content=_content(json="TaskReport"),
+            problems=("404",),
         ),
         "/v1/counts": _operation(
             "How many records there are, of what, and when.",

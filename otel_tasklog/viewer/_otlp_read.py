@@ -9,14 +9,13 @@ See https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 from __future__ import annotations
 
 import base64
-import logging
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 from opentelemetry.proto.logs.v1.logs_pb2 import SeverityNumber
 from opentelemetry.semconv.attributes import code_attributes as code
 from opentelemetry.semconv.attributes import exception_attributes as exception
 
-from otel_tasklog.capture._levels import level_of, severity_number
+from otel_tasklog.capture._levels import logged_level
 from otel_tasklog.capture._record import Origin, Rest, Sealed, Who
 from otel_tasklog.viewer._members import Members, check_time
 from otel_tasklog.viewer._record_read import body_text, rest_part, span_part
@@ -132,7 +131,7 @@ class OtlpRecord(NamedTuple):
         number = self.severity_number if 0 <= self.severity_number <= 24 else 0
         origin = Origin(
             logger=self.scope,
-            level=_level(number, self.severity_text),
+            level=logged_level(number, self.severity_text),
             severity_number=number,
             severity_text=self.severity_text or _SEVERITIES.get(number, ""),
             path=rest.take(code.CODE_FILE_PATH, str) or "",
@@ -182,14 +181,6 @@ class _Rest:
             return None
         del self.left[name]
         return found
-
-
-def _level(number: int, name: str) -> int:
-    """Return the level of a severity; that of the name, unless the number objects."""
-    level = logging.getLevelNamesMapping().get(name)
-    if level is not None and number in (0, severity_number(level)):
-        return level
-    return level_of(number)
 
 
 def _message(body: Value) -> str:

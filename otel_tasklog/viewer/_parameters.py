@@ -30,9 +30,15 @@ def read_parameters(
         given: Those of the request, as texts.
 
     Raises:
-        Problem: One is not known, is given twice, or has a value it cannot have.
+        Problem: One is not known, is given twice, has a value it cannot have, or is
+            not given and has to be.
     """
-    schemas: dict[str, dict[str, Any]] = {p["name"]: p["schema"] for p in parameters}
+    schemas: dict[str, dict[str, Any]] = {}
+    required: list[str] = []
+    for each in parameters:
+        schemas[each["name"]] = each["schema"]
+        if each["required"]:
+            required.append(each["name"])
     asked: Asked = {name: each.get("default") for name, each in schemas.items()}
     seen: set[str] = set()
     for name, text in given:
@@ -44,6 +50,9 @@ def read_parameters(
             raise Problem(400, f"{name} is given twice; give it once")
         seen.add(name)
         asked[name] = _value(name, text, schemas[name])
+    for name in required:
+        if name not in seen:
+            raise Problem(400, f"{name} is missing: this address needs it")
     return asked
 
 

@@ -50,6 +50,10 @@ def process_json(tasklog: TaskLog) -> dict[str, object]:
         "lag_seconds": stats.lag_seconds,
         "lost": stats.dropped + stats.rejected,
         "last_error": stats.last_error,
+        "monitors": [
+            {"host": each.host, "port": each.port, "web_port": each.web_port or None}
+            for each in tasklog.monitors.copy()
+        ],
         **({} if endpoint is None else {"endpoint": endpoint}),
     }
 

@@ -24,22 +24,32 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_tasklog.capture._plain import text_of
+from otel_tasklog.capture._record import NO_REST, Origin, Rest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from otel_tasklog.capture._record import TaskRecord
 
-__all__ = ["EXACT", "Run", "dumps", "plain", "record_json"]
+__all__ = ["EXACT", "RecordEncoder", "Run", "dumps", "plain", "record_json"]
 
 EXACT: Final = 2**53 - 1
 """The highest integer that every reader of JSON has exactly."""
 
 _ID: Final = re.compile(r"([0-9]{1,16})-[0-9a-f]{9,24}", re.ASCII)
 _NS: Final = 1_000_000_000
+_WHO_NAMES: Final = (
+    "task_id", "task_parent_id", "asyncio_task_number", "asyncio_task_name",
+    "asyncio_task_parent_number",
+)  # fmt: skip
+
+REMEMBERED: Final = 1_024
+"""Of each kind of what repeats, at most."""
+
+_encode: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -66,6 +76,97 @@ class Run:
         return sequence if text == self.id_of(sequence) else None
 
 
+class RecordEncoder:
+    """Encodes records as JSON, what repeats among them once.
+
+    As the wire's encoder does: the call site, the identity of a task, the names of the
+    attributes, the second. On one thread.
+
+    Args:
+        run: Makes each ``id``.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._origins = _Parts(Origin._fields)
+        self._whos = _Parts(_WHO_NAMES)
+        self._names = _Names()
+        self._second: int | None = None
+        self._second_text = ""
+
+    def encode(self, record: TaskRecord) -> bytes:
+        """Return a record as JSON of one line, in ASCII."""
+        sequence, timestamp_ns = record.sequence, record.timestamp_ns
+        parts = [
+            f'{{"id":"{self._run.id_of(sequence)}","sequence":{sequence}',
+            f',"timestamp_ns":"{timestamp_ns}","time":"{self._time(timestamp_ns)}"',
+            f',"message":{_encode(record.message)}',
+            self._origins[record.origin],
+            self._whos[record.who],
+        ]
+        if record.trace_id is not None:
+            parts.append(
+                f',"trace_id":"{record.trace_id}","span_id":"{record.span_id}",'
+                f'"trace_flags":{record.trace_flags}'
+            )
+        body = record.body
+        if body and isinstance(body, Mapping):
+            parts.append(f',"body":{_encode(plain(body))}')
+        attributes = record.attributes
+        if attributes:
+            names = self._names
+            pairs = [f"{names[k]}{_value(v)}" for k, v in attributes.items()]
+            parts.append(f',"attributes":{{{",".join(pairs)}}}')
+        rest = record.rest
+        if rest != NO_REST:
+            parts.append(_members(Rest._fields, rest))
+        parts.append("}")
+        return _ascii("".join(parts))
+
+    def _time(self, timestamp_ns: int) -> str:
+        second, rest = divmod(timestamp_ns, _NS)
+        if second != self._second:
+            moment = _EPOCH + datetime.timedelta(seconds=second)
+            self._second, self._second_text = second, f"{moment:%Y-%m-%dT%H:%M:%S}"
+        return f"{self._second_text}.{rest:09}Z"
+
+
+class _Parts(dict["tuple[Any, ...]", str]):
+    """For each part that records share, its members, a comma before each."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self._names = names
+
+    def __missing__(self, part: tuple[Any, ...]) -> str:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        encoded = self[part] = _members(self._names, part)
+        return encoded
+
+
+class _Names(dict[str, str]):
+    """For each name of an attribute, what stands before its value."""
+
+    def __missing__(self, name: str) -> str:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        encoded = self[name] = f"{_encode(name)}:"
+        return encoded
+
+
+def _members(names: Sequence[str], values: tuple[Any, ...]) -> str:
+    pairs = zip(names, values, strict=True)
+    return "".join([f',"{n}":{_value(v)}' for n, v in pairs if v is not None])
+
+
+def _value(value: object) -> str:
+    kind = type(value)
+    if kind is int and -EXACT <= cast("int", value) <= EXACT:
+        return repr(value)
+    return _encode(value if kind is str else plain(value))
+
+
 def record_json(record: TaskRecord, run: Run) -> dict[str, object]:
     """Return a record as a value for `dumps`.
 
@@ -73,20 +174,8 @@ def record_json(record: TaskRecord, run: Run) -> dict[str, object]:
         record: The record.
         run: Makes the ``id``.
     """
-    fields = dict(record.to_dict())
-    del fields["sequence"], fields["timestamp_ns"]
-    if not isinstance(fields.get("body"), Mapping):
-        fields.pop("body", None)
-    if record.trace_id is not None:
-        fields["trace_flags"] = record.trace_flags
-    return {
-        "id": run.id_of(record.sequence),
-        "sequence": record.sequence,
-        "timestamp_ns": str(record.timestamp_ns),
-        "time": _iso(record.timestamp_ns),
-        "message": record.message,
-        **{name: plain(value) for name, value in fields.items()},
-    }
+    value: dict[str, object] = json.loads(RecordEncoder(run).encode(record))
+    return value
 
 
 def plain(value: object) -> object:
@@ -119,15 +208,12 @@ def _number(value: float) -> float | str:
 
 def dumps(value: object) -> bytes:
     """Return JSON of one line, in ASCII."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return _ascii(_encode(value))
+
+
+def _ascii(text: str) -> bytes:
     return text.replace("\x7f", "\\u007f").encode()
 
 
 def _field(name: str, value: object) -> object:
     return str(value) if name.endswith("_ns") and value is not None else plain(value)
-
-
-def _iso(timestamp_ns: int) -> str:
-    seconds, rest = divmod(timestamp_ns, _NS)
-    moment = _EPOCH + datetime.timedelta(seconds=seconds)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09}Z"

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-from otel_tasklog._waits import MOST_AWAITED, Kind
 from otel_tasklog.store._storage import Stats
+from otel_tasklog.viewer._live_schemas import LIVE_SCHEMAS
 from otel_tasklog.viewer._process_json import API
+from otel_tasklog.viewer._shapes import (
+    BY_NAME,
+    COMPLETE,
+    COUNT,
+    NUMBER,
+    RECORD_LIST,
+    SECONDS,
+    SPAN_ID,
+    TEXT,
+    TIME_NS,
+    TRACE_ID,
+    closed,
+    maybe,
+)
 
 __all__ = ["SCHEMAS"]
-
-TEXT: Final = {"type": "string"}
-COUNT: Final = {"type": "integer", "minimum": 0}
-TIME_NS: Final = {
-    "type": "string",
-    "pattern": "^-?[0-9]+$",
-    "description": "Nanoseconds since 1970: too large for the numbers of JavaScript.",
-}
-NUMBER: Final = {
-    "type": ["integer", "string"],
-    "description": "Beyond 2**53 a text of digits.",
-}
-SECONDS: Final = {"type": "number", "minimum": 0}
-BY_NAME: Final = {"type": "object", "additionalProperties": COUNT}
-
-
-def _maybe(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _closed(
-    properties: dict[str, Any], *, optional: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [name for name in properties if name not in optional],
-        "additionalProperties": False,
-    }
-
 
 _ALWAYS: Final[dict[str, Any]] = {
     "id": {
@@ -79,8 +63,8 @@ _SOMETIMES: Final[dict[str, Any]] = {
     "asyncio_task_number": COUNT,
     "asyncio_task_name": TEXT,
     "asyncio_task_parent_number": COUNT,
-    "trace_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-    "span_id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    "trace_id": TRACE_ID,
+    "span_id": SPAN_ID,
     "trace_flags": COUNT,
     "event_name": TEXT,
     "exception_type": TEXT,
@@ -89,45 +73,39 @@ _SOMETIMES: Final[dict[str, Any]] = {
     "stack_info": TEXT,
     "dropped_attributes": COUNT,
 }
-_RECORDS: Final = {
-    "type": "array",
-    "items": {"$ref": "#/components/schemas/Record"},
-}
-_COMPLETE: Final = {
-    "type": "boolean",
-    "description": "False if the time did not suffice to look at all that is kept.",
-}
 _STATS: Final[dict[str, Any]] = {
     field.name: COUNT for field in dataclasses.fields(Stats)
 } | {
     "rejected_by": BY_NAME,
     "dropped_by": BY_NAME,
     "dropped_bytes_by": BY_NAME,
-    "lag_seconds": _maybe(SECONDS)
+    "lag_seconds": maybe(SECONDS)
     | {"description": "The age of the oldest pending record; null: none is exported."},
-    "last_error": _maybe(TEXT),
+    "loop_lag_seconds": maybe(SECONDS)
+    | {"description": "The worst of the last minute; null: no event loop is watched."},
+    "last_error": maybe(TEXT),
 }
 
 SCHEMAS: Final[dict[str, Any]] = {
-    "Record": _closed(_ALWAYS | _SOMETIMES, optional=tuple(_SOMETIMES)),
-    "Records": _closed(
+    "Record": closed(_ALWAYS | _SOMETIMES, optional=tuple(_SOMETIMES)),
+    "Records": closed(
         {
-            "records": _RECORDS,
-            "complete": _COMPLETE,
-            "next": _maybe(TEXT)
+            "records": RECORD_LIST,
+            "complete": COMPLETE,
+            "next": maybe(TEXT)
             | {"description": "The cursor of what follows; null if nothing does."},
         }
     ),
-    "Tasks": _closed(
+    "Tasks": closed(
         {
             "tasks": {"type": "array", "items": {"$ref": "#/components/schemas/Task"}},
-            "complete": _COMPLETE,
+            "complete": COMPLETE,
         }
     ),
-    "Task": _closed(
+    "Task": closed(
         {
             "task_id": TEXT,
-            "task_parent_id": _maybe(TEXT) | {"description": "The job around it."},
+            "task_parent_id": maybe(TEXT) | {"description": "The job around it."},
             "asyncio_task_numbers": {"type": "array", "items": COUNT},
             "asyncio_task_names": {"type": "array", "items": TEXT},
             "first_ns": TIME_NS,
@@ -143,44 +121,28 @@ SCHEMAS: Final[dict[str, Any]] = {
                 "description": "Whether one of its asyncio tasks is still at it; null "
                 "if that is not known.",
             },
-            "waits_on": _maybe({"$ref": "#/components/schemas/Wait"})
+            "waits_on": maybe({"$ref": "#/components/schemas/Wait"})
             | {
                 "description": "Of its asyncio tasks that are still at it, what the one "
                 "waits on that logged last; null if there is none, or it cannot be told."
             },
         }
     ),
-    "Wait": _closed(
-        {
-            "kind": {"type": "string", "enum": [*get_args(Kind)]},
-            "text": TEXT | {"description": "The same for a reader: Queue.get."},
-            "awaited": {
-                "type": "array",
-                "maxItems": MOST_AWAITED,
-                "items": _closed({"number": _maybe(COUNT), "name": TEXT}),
-                "description": "The asyncio tasks that must be done first.",
-            },
-            "path": _maybe(TEXT) | {"description": "Where, in the program's own code."},
-            "line": _maybe(COUNT),
-            "function": _maybe(TEXT),
-            "asyncio_task_number": _maybe(COUNT) | {"description": "Of who waits."},
-            "asyncio_task_name": TEXT,
-        }
-    ),
-    "Counts": _closed(
+    **LIVE_SCHEMAS,
+    "Counts": closed(
         {
             "by": TEXT,
             "total": COUNT,
             "distinct": COUNT | {"description": "How many different ones there are."},
             "counts": BY_NAME,
-            "bucket_seconds": _maybe({"type": "number"}),
+            "bucket_seconds": maybe({"type": "number"}),
             "buckets": {
                 "type": "array",
-                "items": _closed(
+                "items": closed(
                     {"start_ns": TIME_NS, "total": COUNT, "counts": BY_NAME}
                 ),
             },
-            "complete": _COMPLETE,
+            "complete": COMPLETE,
         }
     ),
     "Notice": {
@@ -208,8 +170,8 @@ SCHEMAS: Final[dict[str, Any]] = {
         "description": "Server-sent events. A record has its id and no event name; "
         "a Notice has the name of its only key. Comments say that all is well.",
     },
-    "Stats": _closed(_STATS),
-    "Process": _closed(
+    "Stats": closed(_STATS),
+    "Process": closed(
         {
             "api": {
                 "const": API,
@@ -233,13 +195,20 @@ SCHEMAS: Final[dict[str, Any]] = {
             "pending": COUNT | {"description": "Records in memory, not yet delivered."},
             "lag_seconds": _STATS["lag_seconds"],
             "lost": COUNT | {"description": "Records dropped, or refused for good."},
-            "last_error": _maybe(TEXT),
+            "last_error": maybe(TEXT),
+            "monitors": {
+                "type": "array",
+                "items": closed(
+                    {"host": TEXT, "port": COUNT, "web_port": maybe(COUNT)}
+                ),
+                "description": "Where its telnet monitors listen.",
+            },
             "endpoint": TEXT | {"description": "Where the records are sent."},
         },
         optional=("service_instance_id", "endpoint"),
     ),
-    "Health": _closed({"status": {"const": "ok"}, "version": TEXT}),
-    "Problem": _closed(
+    "Health": closed({"status": {"const": "ok"}, "version": TEXT}),
+    "Problem": closed(
         {
             "error": TEXT | {"description": "What is wrong and what to do."},
             "column": {

@@ -4,8 +4,9 @@ Guarantees:
 
 * A client that reads slowly, or not at all, holds up neither the loggers nor the
   event loop: its follower leaves out what it has no room for, and counts it.
-* All tails of an application together take a share of its event loop that does not
-  grow with their number: they take turns, a slice of records each, and pause.
+* All tails of an application together take a share of its event loop, and of the
+  interpreter, that does not grow with their number: they take turns, a slice of a
+  fraction of a millisecond each, and pause.
 * A client that leaves takes its follower with it.
 """
 
@@ -14,10 +15,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_tasklog._errors import FollowerError
-from otel_tasklog.viewer._record_json import dumps, record_json
+from otel_tasklog.viewer._record_json import RecordEncoder, dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from otel_tasklog.store._follow import Follower
     from otel_tasklog.viewer._record_json import Run
 
-__all__ = ["EVENTS", "LINES", "REST", "SLICE_RECORDS", "Encoder", "Tail"]
+__all__ = ["EVENTS", "LINES", "SLICE_SECONDS", "Encoder", "Tail", "rest_seconds"]
 
 HEARTBEAT_SECONDS: Final = 15.0
 """A client that is sent nothing for so long is sent a sign of life."""
@@ -36,16 +38,29 @@ HEARTBEAT_SECONDS: Final = 15.0
 STALLED_SECONDS: Final = 300.0
 """A client that takes nothing for so long gives its place up."""
 
-SLICE_RECORDS: Final = 50
-SLICE_BYTES: Final = 262_144
-"""What is encoded in one go, a millisecond of the event loop or so."""
+TAKEN_RECORDS: Final = 256
+"""So many are taken from a follower at once; what is behind them waits there."""
+
+SLICE_SECONDS: Final = 0.0002
+SLICE_BYTES: Final = 65_536
+"""What is encoded in one go, at most. For so long nobody else has the interpreter."""
 
 REST: Final = 4
-"""So many times as long as a slice took, the event loop is left to all else."""
+REST_SECONDS: Final = 0.001
+"""So many times as long as a slice took, and so long at least, is left to all else."""
 
 REMEMBERED_RECORDS: Final = 512
 REMEMBERED_BYTES: Final = 8_192
 """How many encoded records are remembered, and how long each is at most."""
+
+
+def rest_seconds(started: float) -> float:
+    """Return how long to leave the interpreter to others after a slice.
+
+    Args:
+        started: When the slice was begun, by `time.perf_counter`.
+    """
+    return max(REST * (time.perf_counter() - started), REST_SECONDS)
 
 
 class Style(NamedTuple):
@@ -54,30 +69,34 @@ class Style(NamedTuple):
     Attributes:
         media_type: Of the answer.
         alive: A sign of life.
-        record: Returns a record, from its id and its JSON.
+        record: Returns a record, from its sequence and its JSON.
         notice: Returns what the tail says of itself, from its name and its JSON.
     """
 
     media_type: bytes
     alive: bytes
-    record: Callable[[str, bytes], bytes]
+    record: Callable[[Run, int, bytes], bytes]
     notice: Callable[[str, bytes], bytes]
 
 
-def _event(mark: str, data: bytes) -> bytes:
-    return b"id: %s\ndata: %s\n\n" % (mark.encode(), data)
+def _event(run: Run, sequence: int, data: bytes) -> bytes:
+    return b"id: %s\ndata: %s\n\n" % (run.id_of(sequence).encode(), data)
 
 
 def _named_event(name: str, data: bytes) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), data)
 
 
-def _line(_: str, data: bytes) -> bytes:
+def _line(_run: Run, _sequence: int, data: bytes) -> bytes:
+    return data + b"\n"
+
+
+def _named_line(_name: str, data: bytes) -> bytes:
     return data + b"\n"
 
 
 EVENTS: Final = Style(b"text/event-stream", b": still there\n\n", _event, _named_event)
-LINES: Final = Style(b"application/x-ndjson", b"\n", _line, _line)
+LINES: Final = Style(b"application/x-ndjson", b"\n", _line, _named_line)
 
 
 class Encoder:
@@ -93,18 +112,22 @@ class Encoder:
     def __init__(self, run: Run) -> None:
         self.turn: Final = asyncio.Lock()
         self._run = run
-        self._remembered: dict[TaskRecord, bytes] = {}
+        self._records = RecordEncoder(run)
+        # By sequence and time: after a fork, sequences begin anew.
+        self._remembered: dict[tuple[int, int], bytes] = {}
 
     def encode(self, record: TaskRecord, style: Style) -> bytes:
         """Return a record as a tail sends it."""
-        data = self._remembered.get(record)
+        sequence = record.sequence
+        key = sequence, record.timestamp_ns
+        data = self._remembered.get(key)
         if data is None:
-            data = dumps(record_json(record, self._run))
+            data = self._records.encode(record)
             if len(data) <= REMEMBERED_BYTES:
-                self._remembered[record] = data
+                self._remembered[key] = data
                 if len(self._remembered) > REMEMBERED_RECORDS:
                     del self._remembered[next(iter(self._remembered))]
-        return style.record(self._run.id_of(record.sequence), data)
+        return style.record(self._run, sequence, data)
 
 
 class Tail:
@@ -159,67 +182,42 @@ class Tail:
         end = None
         while end is None:
             try:
-                first = await self._read()
-            except StopAsyncIteration:
-                end = "the TaskLog was closed"
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    records = await self._follower.take(TAKEN_RECORDS)
+            except TimeoutError:
+                await _give(send, self._style.alive)
             except FollowerError as error:
                 end = str(error)
             else:
-                await self._send_slices(send, first)
+                await self._send_slices(send, records)
+                end = None if records else "the TaskLog was closed"
         await _give(send, self._notice("end", end))
         await send({"type": "http.response.body", "body": b""})
 
     def _notice(self, name: str, value: object) -> bytes:
         return self._style.notice(name, dumps({name: value}))
 
-    async def _read(self) -> TaskRecord | None:
-        """Return the next record, or None if none came for long.
-
-        Raises:
-            StopAsyncIteration: Nothing will come any more.
-            FollowerError: Likewise.
-        """
-        try:
-            async with asyncio.timeout(HEARTBEAT_SECONDS):
-                return await anext(self._follower)
-        except TimeoutError:
-            return None
-
-    async def _with_more(self, first: TaskRecord) -> list[TaskRecord]:
-        """Return a record and those that have come after it, the newest first."""
-        found = [first]
-        # What ends the following is met again by the next read.
-        ends = (TimeoutError, StopAsyncIteration, FollowerError)
-        with contextlib.suppress(*ends):
-            async with asyncio.timeout(0):  # what is there, without waiting
-                while len(found) < SLICE_RECORDS:
-                    found.append(await anext(self._follower))
-        return found[::-1]
-
-    async def _send_slices(self, send: Send, first: TaskRecord | None) -> None:
-        if first is None:
-            await _give(send, self._style.alive)
-            return
-        records: list[TaskRecord] | None = None
-        while records is None or records:
+    async def _send_slices(self, send: Send, records: list[TaskRecord]) -> None:
+        unsent = deque(records)
+        while unsent:
             async with self._encoder.turn:
                 started = time.perf_counter()
-                if records is None:  # reading has its share in what a slice takes
-                    records = await self._with_more(first)
-                chunk = self._slice(records)
-                await asyncio.sleep(REST * (time.perf_counter() - started))
+                chunk = self._slice(unsent, until=started + SLICE_SECONDS)
+                await asyncio.sleep(rest_seconds(started))
             await _give(send, chunk)
 
-    def _slice(self, records: list[TaskRecord]) -> bytes:
-        """Take from the end of *records* what makes a slice."""
+    def _slice(self, unsent: deque[TaskRecord], until: float) -> bytes:
+        """Take from the left of *unsent* what makes a slice."""
         parts: list[bytes] = []
         size, missed = 0, self._follower.missed
         if missed > self._told:
             self._told = missed
             parts.append(self._notice("missed", missed))
-        while records and size < SLICE_BYTES:
-            parts.append(self._encoder.encode(records.pop(), self._style))
+        while unsent:
+            parts.append(self._encoder.encode(unsent.popleft(), self._style))
             size += len(parts[-1])
+            if size >= SLICE_BYTES or time.perf_counter() >= until:
+                break
         return b"".join(parts)
 
 

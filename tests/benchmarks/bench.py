@@ -31,6 +31,7 @@ import flat
 import lag
 import memory
 import queries
+import tasks
 import threads
 from page import DIFFERENCES, THIS_BUILD, write
 from peers import differences, versions
@@ -46,6 +47,7 @@ TOPICS = {
     "memory": memory.run,
     "queries": queries.run,
     "flat": flat.run,
+    "tasks": tasks.run,
 }
 
 

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 __all__ = [
+    "AIOMONITOR",
+    "AIOMONITOR_HOOK",
     "ASYNCZ",
     "OFFICIAL",
     "OFFICIAL_GRPC",
@@ -32,6 +34,8 @@ QUEUE: Final = "QueueHandler + listener"
 QUEUE_OFFICIAL: Final = "QueueHandler + official"
 STRUCTLOG: Final = "structlog JSON to a queue"
 ASYNCZ: Final = "AsyncZ MemoryLogStorage"
+AIOMONITOR: Final = "aiomonitor"
+AIOMONITOR_HOOK: Final = "aiomonitor, its hook"
 
 PACKAGES: Final = (
     "otel-tasklog",
@@ -45,6 +49,7 @@ PACKAGES: Final = (
     "requests",
     "structlog",
     "asyncz",
+    "aiomonitor",
 )
 
 
@@ -119,6 +124,20 @@ _DIFFERENCES: Final = (
         ours=(
             "the job, the asyncio task, the code location and an index by job. What "
             "repeats is shared between records."
+        ),
+    ),
+    _Difference(
+        peer="aiomonitor",
+        theirs=(
+            "with its hook, the stack of each task's creation, of its cancellation and of "
+            "its end, kept for the last 1,000 tasks that ended; tasks can be cancelled. "
+            "Ours takes its telnet session and its commands."
+        ),
+        ours=(
+            "of each live task: what it waits for, its job, its records, the worst and "
+            "the last of them; with `task_lifecycle`, two records of each task, which "
+            "are kept, queried and delivered like others, and an exception that nobody "
+            "retrieves is still said."
         ),
     ),
 )

@@ -121,6 +121,15 @@ def test_a_mistake_in_a_query_is_shown_where_it_is(served: Served) -> None:
     assert "did you mean 'level'" in str(caught.value)
 
 
+def test_what_the_shell_passed_that_is_no_utf8_is_asked_for_as_a_question_mark(
+    served: Served,
+) -> None:
+    served.log.info("really? yes")
+    peer = open_place(served.place)
+    assert len(peer.get("/v1/records", q="really\udcff")["records"]) == 1
+    peer.close()
+
+
 def test_what_is_refused_otherwise_is_bad_usage_or_not_found(served: Served) -> None:
     peer = open_place(served.place)
     with pytest.raises(click.UsageError, match="limit='0': expected"):

@@ -196,7 +196,8 @@ def test_requests_are_read_again_as_they_were(
     ]
     path = tmp_path / "log.json"
     path.write_text("".join(requests(iter(entries))))
-    read = [(e.sealed[1:], e.resource) for e in FileSource(str(path)).select(ALL)]
+    source = FileSource(str(path), lambda failure: pytest.fail(str(failure)))
+    read = [(e.sealed[1:], e.resource) for e in source.select(ALL)]
     assert read == [(e.sealed[1:], e.resource) for e in entries]
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hostile_texts import EVERYTHING, HOSTILE, unprintable
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
     from cli.conftest import Ran
     from served import Served
+
+
+class Address(NamedTuple):
+    """A monitor that runs, as far as it is told."""
+
+    host: str
+    port: int
+    web_port: int = 0
 
 
 def test_ps_has_a_line_for_each_process(
@@ -71,6 +79,19 @@ def test_ps_as_json_is_what_each_process_says_and_where(
     assert said["state"] == "ok"
     again = command("ps", "--json", "--socket", said["path"])
     assert json.loads(again.output)["pid"] == os.getpid()
+
+
+def test_ps_says_where_a_monitor_is(
+    served: Served, command: Callable[..., Ran]
+) -> None:
+    assert "MONITOR" not in command("ps").output
+    monitors: list[Any] = served.tasklog.monitors
+    monitors += [Address("127.0.0.1", 20_103), Address("::1", 20_105)]
+    header, line = command("ps").output.splitlines()
+    assert header.split()[-1] == "MONITOR"
+    assert line.split()[-2:] == ["127.0.0.1:20103", "[::1]:20105"]
+    assert json.loads(command("ps", "--json").output)["monitors"][1]["port"] == 20_105
+    monitors.clear()
 
 
 @pytest.mark.parametrize("name", [*HOSTILE.values(), EVERYTHING], ids=[*HOSTILE, "all"])

@@ -466,6 +466,17 @@ def test_a_file_is_shown_to_its_end_in_its_order(
     assert command("tail", path, "nothing").status == 1
 
 
+def test_what_looks_like_a_file_that_there_is_not_is_said(
+    runtime: dict[str, str], command: Command
+) -> None:
+    for name, said in (("no-such.json", 1), ("a\x1b.ndjson", 1), ("timeout", 0)):
+        ran = command("tail", name)
+        assert ran.status == 3
+        assert ran.errors.count("\n") == 1 + said
+        assert ran.errors.count("there is no file") == said
+    assert "\x1b" not in command("tail", "a\x1b.ndjson").errors
+
+
 def test_several_files_are_merged_by_time(command: Command, tmp_path: Path) -> None:
     for name, times in (("a", (1, 4)), ("b", (2, 3))):
         lines = (

@@ -413,6 +413,17 @@ def test_our_own_variable_says_whether_there_is_an_access_point() -> None:
     assert Config.from_env({"OTEL_TASKLOG_ATTACH": "off"}, attach="tcp").attach == "tcp"
 
 
+def test_our_own_variables_start_a_monitor_and_watch_the_loop() -> None:
+    """Their values are in ``tests/test_config.py``."""
+    config = Config.from_env(
+        {"OTEL_TASKLOG_MONITOR": "1", "OTEL_TASKLOG_BLOCKED_AFTER_SECONDS": "0.5"}
+    )
+    assert config.monitor is True
+    assert config.blocked_after_seconds == 0.5
+    off = Config.from_env({"OTEL_TASKLOG_BLOCKED_AFTER_SECONDS": "0"})
+    assert off.blocked_after_seconds is None
+
+
 def test_every_variable_has_a_test() -> None:
     text = Path(__file__).read_text("utf-8")
     for variable in VARIABLES:

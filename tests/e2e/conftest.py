@@ -31,6 +31,7 @@ def runtime_directory(
     """
     with tempfile.TemporaryDirectory(prefix="tasklog-") as directory:
         monkeypatch.delenv("OTEL_TASKLOG_ATTACH")
+        monkeypatch.delenv("OTEL_TASKLOG_BLOCKED_AFTER_SECONDS")
         monkeypatch.setenv("OTEL_TASKLOG_RUNTIME_DIR", directory)
         yield Path(directory)
 

@@ -202,7 +202,7 @@ def test_the_pages_commands_do_what_it_says(tmp_path: Path) -> None:
             else:
                 answers.append(process.stdout.read())
     shop.close()
-    charged, found, line_by_line, followed, summaries = answers
+    charged, found, line_by_line, followed, summaries, live = answers
     assert charged == "charged\n"
     [warning] = json.loads(found)["records"]
     assert (warning["task_id"], warning["message"]) == ("order-3", "the bank is slow")
@@ -212,6 +212,10 @@ def test_the_pages_commands_do_what_it_says(tmp_path: Path) -> None:
     tasks, counts, stats = map(json.loads, summaries.splitlines())
     assert [task["task_id"] for task in tasks["tasks"]] == ["order-3"]
     assert (counts["counts"], stats["captured"]) == ({"shop": 2}, 2)
+    silent, tree, why = map(json.loads, live.splitlines())
+    assert "Server.serve" in {task["coroutine"] for task in silent["tasks"]}
+    assert "Server.serve" in {place["coroutine"] for place in tree["places"]}
+    assert why["error"].startswith("no live task: job order-3")  # it is done
 
 
 def test_mounted_it_answers_who_has_the_token(shop: Shop) -> None:

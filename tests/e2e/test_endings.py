@@ -63,6 +63,10 @@ BUSY: Final = """
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     while True: pass
 """
+LOCKED: Final = """
+    with logging._lock:
+        os.kill(os.getpid(), signal.SIGTERM)
+"""
 HANDLED: Final = """
     async def main():
         stop = asyncio.Event()
@@ -195,6 +199,9 @@ ENDINGS: Final = {
     "a thread that goes on, and is no daemon": Ending(main(THREAD), more=("late",)),
     "SIGTERM": Ending(main(TERM), -signal.SIGTERM),
     "SIGTERM in a loop that never waits": Ending(main(BUSY), -signal.SIGTERM),
+    "SIGTERM in the middle of a call that locks logging": Ending(
+        main(LOCKED), -signal.SIGTERM
+    ),
     "SIGTERM while another thread forks": Ending(main(FORKING, TERM), -signal.SIGTERM),
     "SIGTERM, with add_signal_handler() of asyncio": Ending(
         main(HANDLED.format("hundred('late')")), more=("late",)
@@ -312,9 +319,9 @@ def test_an_ending_delivers_what_the_table_says(
     receiver: ReceiverProcess, run: Run, name: str
 ) -> None:
     """Not a record twice, and not one more than is promised."""
-    end(run, name, OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=receiver.endpoint)
+    done = end(run, name, OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=receiver.endpoint)
     records = [each for each in receiver.close() if each["scope"] == "ends"]
-    assert Counter(each["body"] for each in records) == expected(name)
+    assert Counter(each["body"] for each in records) == expected(name), done.stderr
 
 
 OVER_GRPC: Final = [

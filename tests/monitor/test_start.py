@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import otel_tasklog
 from otel_tasklog import ConfigError, MissingExtraError, MonitorError
 from otel_tasklog.monitor import Monitor, _start
 
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
 
 
 def run(
-    harness: Harness, *, port: int | None = 0, web_port: int | None = 0
+    harness: Harness,
+    *,
+    port: int | None = 0,
+    web_port: int | None = 0,
+    host: str = "127.0.0.1",
 ) -> tuple[int, int]:
     """Start a monitor, stop it, and return its ports."""
 
     async def main() -> tuple[int, int]:
-        monitor = harness.tasklog.monitor(port=port, web_port=web_port)
+        monitor = harness.tasklog.monitor(host=host, port=port, web_port=web_port)
         async with monitor:
             return monitor.port, monitor.web_port
 
@@ -83,6 +88,27 @@ def test_a_port_has_a_range(harness: Harness, setting: str, value: int) -> None:
         Monitor(harness.tasklog, **ports)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"host": "localhost"},
+            "host='localhost': expected an IP address; '127.0.0.1'",
+        ),
+        ({"host": None}, "host=None: expected an IP address"),
+        ({"web": 1}, "web=1: expected True or False"),
+        ({"hook_task_factory": "no"}, "hook_task_factory='no': expected True or"),
+        ({"web": False, "web_port": 80}, "web_port=80: expected None: with web=False"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused(
+    harness: Harness, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Monitor(harness.tasklog, **settings)
+
+
 def test_it_needs_a_running_loop(harness: Harness) -> None:
     with pytest.raises(MonitorError, match="running loop"):
         harness.tasklog.monitor().start()
@@ -124,10 +150,13 @@ def test_none_takes_the_next_free_port_and_says_so(
     with taken_port() as foreign:
         taken = foreign.getsockname()[1]
         monkeypatch.setattr(_start, "PORT", taken)
-        port, _ = run(harness, port=None)
+        port, web_port = run(harness, port=None)
     assert taken < port < taken + _start.PORTS_TRIED
     [said] = harness.tasklog.query(logger="otel_tasklog")
-    assert said.message == f"port {taken} is taken: the monitor is at {port}"
+    assert said.message == (
+        f"port {taken} is taken: the monitor is at {port}, its web page at port "
+        f"{web_port}"
+    )
 
 
 @pytest.mark.e2e
@@ -207,3 +236,78 @@ def test_the_programs_task_factory_is_left_alone(harness: Harness) -> None:
         loop.set_task_factory(None)
 
     asyncio.run(main())
+
+
+@pytest.mark.e2e
+def test_another_address_lets_others_in_and_says_so(
+    harness: Harness, said: list[str]
+) -> None:
+    port, web_port = run(harness, host="0.0.0.0")  # noqa: S104 - that is the case
+    [line] = said
+    assert line == (
+        f"the monitor listens on 0.0.0.0 at port {port}, its web page at port "
+        f"{web_port}: whoever reaches that can read the records, and end tasks and "
+        "this program; there is no password"
+    )
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_an_address_may_be_of_ipv6(harness: Harness, said: list[str]) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no ::1; to enable: switch IPv6 on")
+
+    async def main() -> None:
+        async with harness.tasklog.monitor(host="::1", port=0, web=False) as monitor:
+            socket.create_connection(("::1", monitor.port), 20).close()
+
+    asyncio.run(main())
+    assert said == []
+
+
+@pytest.mark.e2e
+def test_an_address_of_another_machine_is_refused(harness: Harness) -> None:
+    for port in (0, None):
+        with pytest.raises(MonitorError, match=r"192\.0\.2\.1 is no address of this"):
+            run(harness, host="192.0.2.1", port=port)
+
+
+@pytest.mark.e2e
+def test_without_a_page_one_port_is_enough(harness: Harness) -> None:
+    async def main() -> None:
+        async with harness.tasklog.monitor(port=0, web=False) as monitor:
+            running: Any = monitor._running
+            assert [x and x.getsockname()[1] for x in running._sockets] == [
+                monitor.port, None,
+            ]  # fmt: skip
+            assert monitor.web_port == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.e2e
+def test_a_variable_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TASKLOG_MONITOR", "1")
+
+    async def main() -> None:
+        async with otel_tasklog.install(exporter=None) as tasklog:
+            [monitor] = tasklog.monitors
+            assert monitor.port >= _start.PORT
+
+    asyncio.run(main())
+    assert ui_threads() == []
+
+
+@pytest.mark.e2e
+def test_the_tasklogs_end_ends_its_monitors(harness: Harness) -> None:
+    async def main() -> None:
+        monitor = harness.tasklog.monitor(port=0, web_port=0)
+        monitor.start()
+        assert harness.tasklog.monitors == [monitor]
+        await harness.tasklog.aclose()
+        assert harness.tasklog.monitors == []
+
+    asyncio.run(main())
+    assert ui_threads() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import logging
 import os
@@ -86,15 +87,17 @@ def session(harness: Harness, *commands: str, columns: int = 120) -> list[list[s
 
 
 def without_times(lines: list[str]) -> list[str]:
-    return [re.sub(r"\d\d:\d\d:\d\d\.\d{3}|\d+\.\ds ago", "<time>", x) for x in lines]
+    return [
+        re.sub(r"\d\d:\d\d:\d\d\.\d{3}|\d+\.\ds( ago)?", "<time>", x) for x in lines
+    ]
 
 
 def test_tasks_lists_the_live_tasks_with_what_each_last_said(harness: Harness) -> None:
     [lines] = session(harness, "tasks", columns=160)
     header, worker, *others, summary = without_times(lines)
     assert re.split(r"\s{2,}", header) == [
-        "#", "parent", "name", "task_id", "coroutine", "waits on", "records", "worst",
-        "last",
+        "#", "parent", "name", "task_id", "coroutine", "waits on", "age", "records",
+        "worst", "last",
     ]  # fmt: skip
     assert re.split(r"\s{2,}", worker) == [
         str(harness.last().asyncio_task_number),
@@ -103,6 +106,7 @@ def test_tasks_lists_the_live_tasks_with_what_each_last_said(harness: Harness) -
         "order-1",
         "observed.<locals>.worker",
         "sleep(60)",
+        "<time>",
         "2",
         "WARNING",
         r"<time>: slow\x1b[2J\r\nfaked",
@@ -165,7 +169,7 @@ def test_the_id_of_a_task_that_ended_is_refused_in_one_line(harness: Harness) ->
         return await observed(harness, client)
 
     [line] = asyncio.run(main())
-    assert line.startswith("No live task has the Task ID")
+    assert line.startswith("✗ no live task has the Task ID")
 
 
 @pytest.mark.parametrize("command", ["tasks", "logs"])
@@ -178,10 +182,10 @@ def test_help_is_printed_and_the_prompt_comes_back(
 
 
 def test_a_wrong_option_and_an_unknown_task_are_answered(harness: Harness) -> None:
-    wrong, missing, unknown = session(harness, "logs x -n 0", "logs", "logs nope")
+    wrong, missing, unknown = session(harness, "logs x -n 0", "why", "logs nope")
     assert "0 is not in the range 1<=x<=1000" in wrong[0]
     assert "Missing" in missing[0]
-    assert unknown[0].startswith("Nothing is called nope: tried jobs")
+    assert unknown[0].startswith("✗ nothing is called nope: tried jobs")
 
 
 @pytest.mark.parametrize("columns", [0, 1, 79])
@@ -198,9 +202,7 @@ def test_tab_completes_the_name_of_a_live_task(harness: Harness) -> None:
             return telnet.command("")
 
     [line] = asyncio.run(observed(harness, client))
-    assert (
-        line == "-- 0 of 0 records of task silent, which has not logged, 2 in the ring"
-    )
+    assert line == "-- 0 of 0 records of task silent, 2 in the ring"
 
 
 def test_two_monitors_of_one_process_show_each_its_own_records(
@@ -229,8 +231,8 @@ def test_two_monitors_of_one_process_show_each_its_own_records(
     own_a, not_a, not_b, own_b = asyncio.run(main())
     assert own_a[-1] == "-- 1 of 1 records of job job-a, 1 in the ring"
     assert own_b[-1] == "-- 1 of 1 records of job job-b, 1 in the ring"
-    assert not_a[0].startswith("Nothing is called job-b")
-    assert not_b[0].startswith("Nothing is called job-a")
+    assert not_a[0].startswith("✗ nothing is called job-b")
+    assert not_b[0].startswith("✗ nothing is called job-a")
 
 
 def test_it_works_beside_uvloop(harness: Harness) -> None:
@@ -337,6 +339,26 @@ def test_a_client_that_stops_reading_stops_neither_the_others_nor_the_end(
     assert took < 5
 
 
+def test_a_client_that_sends_more_than_is_read_is_hung_up_on_and_stops_nobody(
+    harness: Harness, heard: Heard
+) -> None:
+    """It fills the pipe in which what it types waits; the UI thread would wait, too."""
+
+    def flood(monitor: Monitor) -> list[str]:
+        terminal = IAC + b"\xfb" + TTYPE + IAC + SB + TTYPE + IS + b"xterm" + IAC + SE
+        with socket.create_connection((monitor.host, monitor.port), 20) as flooding:
+            with contextlib.suppress(ConnectionError):  # it hangs up in the middle
+                flooding.sendall(terminal + b"x" * 5_000_000)
+            with contextlib.suppress(ConnectionError):
+                while flooding.recv(65_536):
+                    pass
+        with Telnet(monitor.port) as telnet:
+            return telnet.command("tasks")
+
+    assert asyncio.run(observed(harness, flood))[0].startswith("#")
+    assert [r for r in heard.records if r.name == "otel_tasklog"] == []
+
+
 def test_a_client_that_never_negotiates_is_let_go_and_others_are_not(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,6 +370,27 @@ def test_a_client_that_never_negotiates_is_let_go_and_others_are_not(
         with socket.create_connection((monitor.host, monitor.port), 20) as silent:
             assert b"".join(iter(lambda: silent.recv(65_536), b"")).startswith(IAC)
         with Telnet(monitor.port) as telnet:  # its first prompt takes 0.3 s
+            return telnet.command("tasks")
+
+    assert asyncio.run(observed(harness, client))[0].startswith("#")
+
+
+def test_a_client_that_leaves_while_it_negotiates_gives_its_place_back(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from otel_tasklog.monitor import _telnet
+
+    monkeypatch.setattr(_telnet, "SESSIONS", 2)  # one may just be ending
+
+    def client(monitor: Monitor) -> list[str]:
+        for began in (b"", IAC + SB + TTYPE + IS, b"GET / HTTP/1.1"):
+            with socket.create_connection((monitor.host, monitor.port), 20) as leaving:
+                assert leaving.recv(1) == IAC
+                leaving.sendall(began)
+                leaving.shutdown(socket.SHUT_WR)
+                while leaving.recv(65_536):
+                    pass
+        with Telnet(monitor.port) as telnet:
             return telnet.command("tasks")
 
     assert asyncio.run(observed(harness, client))[0].startswith("#")

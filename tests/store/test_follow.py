@@ -182,32 +182,64 @@ def test_a_record_whose_call_was_under_way_is_not_left_out() -> None:
     assert sequences(follower) == [0, 2, 1, 3]
 
 
-@given(steps=st.lists(st.integers(-5, 20)), room=st.integers(1, 10))
+@given(
+    steps=st.lists(st.integers(-5, 20)), room=st.integers(1, 10), filtered=st.booleans()
+)
 def test_what_was_read_and_what_was_missed_is_all_there_was(
-    steps: list[int], room: int
+    steps: list[int],
+    room: int,
+    filtered: bool,  # noqa: FBT001 - drawn
 ) -> None:
-    feed = Feed([lambda r: r[0] % 2 == 0], [], room)
-    offered, seen = 0, []
+    """And no more wait than there is room for, which are the newest."""
+    every = 2 if filtered else 1
+    feed = Feed([lambda r: r[0] % 2 == 0] if filtered else [], [], room)
+    offered = 0
+    seen: list[int] = []
     for step in steps:
         if step > 0:
             feed.offer([sealed(n) for n in range(offered, offered + step)])
             offered += step
-        for _ in range(-step):
-            record = feed.take(StopIteration)
-            seen += [record.sequence] if record is not None else []
+            passed = -(-offered // every)
+            assert 0 <= passed - len(seen) - feed.missed <= room
+        elif step:
+            taken = feed.take(-step)
+            assert taken is None or 1 <= len(taken) <= -step
+            seen += sequences(taken or [])
     feed.end()
-    with contextlib.suppress(StopIteration):
-        while record := feed.take(StopIteration):
-            seen.append(record.sequence)
+    while taken := feed.take(3):
+        seen += sequences(taken)
     assert sorted(set(seen)) == seen
-    assert len(seen) + feed.missed == (offered + 1) // 2
-    newest = range(0, offered, 2)[-room:]
+    assert len(seen) + feed.missed == -(-offered // every)
+    newest = range(0, offered, every)[-room:]
     assert set(newest) <= set(seen)
+
+
+def test_no_more_is_kept_for_a_reader_than_there_is_room_and_a_part() -> None:
+    """Parts that are wholly too old go; a single large one is cut."""
+    feed = Feed([], [], 10)
+    for start in range(0, 100, 4):
+        feed.offer([sealed(n) for n in range(start, start + 4)])
+        assert sum(len(part) for _, part in feed._parts) <= 10 + 4
+    feed.offer([sealed(n) for n in range(100, 150)])
+    [(_, part)] = feed._parts
+    assert [record[0] for record in part] == [*range(140, 150)]
+    assert feed.missed == 140
+
+
+def test_a_follower_of_all_shares_what_was_published_with_the_others() -> None:
+    """It costs the worker one step for each part, not for each record."""
+    stage = Stage()
+    followers = [stage.follow() for _ in range(2)]
+    published = [sealed(n) for n in range(5)]
+    stage.finish(published)
+    for follower in followers:
+        [(_, part)] = follower._feed._parts
+        assert part is published
 
 
 def test_a_reader_looks_once_more_before_it_waits() -> None:
     feed = Feed([], [], 10)
-    assert feed.take(StopIteration) is None
+    assert feed.take(1) is None
     feed.offer([sealed(0)])  # while there is nobody to wake
     with feed.woken_by(lambda: None) as changed:
         assert changed
@@ -220,8 +252,51 @@ def test_a_feed_that_is_closed_while_it_is_offered_something_is_empty() -> None:
 
     feed = Feed([close_it], [], 10)
     feed.offer([sealed(0)])
-    with pytest.raises(StopIteration):
-        feed.take(StopIteration)
+    assert feed.take(1) == []
+
+
+def test_what_was_on_its_way_is_compared_no_longer_once_it_has_come() -> None:
+    """As nearly every follower's first records are, of a program that logs a lot."""
+    stage = Stage()
+    stage.unfinished = [sealed(1), sealed(0)]
+    feed = stage.follow()._feed
+
+    def compares() -> bool:
+        return feed._left_out is not None
+
+    for number in (1, 0):
+        stage.finish([sealed(number)])
+        assert feed.take(10) is None
+        assert compares()
+    stage.finish([sealed(2)])
+    assert not compares()
+    assert sequences(feed.take(10) or []) == [2]
+
+
+def test_many_are_taken_at_once_as_they_are_there(harness: Harness) -> None:
+    async def main() -> None:
+        harness.log.info("old")
+        async with harness.tasklog.follow(backlog_records=1) as follower:
+            for number in range(5):
+                harness.log.info("%d", number)
+            assert await harness.tasklog.aflush()
+
+            async def texts() -> list[str]:
+                return [record.message for record in await follower.take(3)]
+
+            assert [await texts(), await texts(), await texts()] == [
+                ["old"], ["0", "1", "2"], ["3", "4"],
+            ]  # fmt: skip
+            waiting = asyncio.create_task(texts())
+            await asyncio.sleep(0)
+            harness.log.info("new")
+            assert await waiting == ["new"]
+            with pytest.raises(ConfigError, match="max_records"):
+                await follower.take(0)
+            await harness.tasklog.aclose()
+            assert await follower.take(3) == []
+
+    asyncio.run(main())
 
 
 def test_a_slow_reader_misses_the_oldest_and_knows_how_many(

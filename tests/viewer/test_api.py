@@ -23,7 +23,7 @@ from starlette.testclient import TestClient
 
 import otel_tasklog
 from otel_tasklog import ConfigError, MissingExtraError
-from otel_tasklog._reader import TIMEOUT_SECONDS
+from otel_tasklog._live_reader import TIMEOUT_SECONDS
 from otel_tasklog.viewer import _answers, _application, _tail
 from otel_tasklog.viewer._access import TOKEN_CHARACTERS, URL_BYTES
 from otel_tasklog.viewer._openapi import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import sys
@@ -45,6 +46,28 @@ def test_it_is_as_the_document_says(ask: Callable[..., dict[str, Any]]) -> None:
     assert answer["uptime_seconds"] >= 0
     assert answer["lag_seconds"] == 0.0
     Draft202012Validator(schema).validate(ask(exporter=None))
+
+
+@pytest.mark.e2e
+def test_it_says_where_its_monitors_are(harness: Harness) -> None:
+    schema = {**DOCUMENT["components"]["schemas"]["Process"]}
+
+    async def main() -> None:
+        monitors = [
+            harness.tasklog.monitor(port=0, web_port=0),
+            harness.tasklog.monitor(port=0, web=False),
+        ]
+        async with monitors[0], monitors[1]:
+            answer = process_json(harness.tasklog)
+            Draft202012Validator(schema).validate(answer)
+        assert answer["monitors"] == [
+            {"host": "127.0.0.1", "port": each.port, "web_port": each.web_port or None}
+            for each in monitors
+        ]
+        assert monitors[1].web_port == 0
+        assert process_json(harness.tasklog)["monitors"] == []
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("exporter", [None, "console"])

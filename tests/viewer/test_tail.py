@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -298,35 +299,67 @@ def test_a_client_that_takes_nothing_for_long_gives_its_place_up(
     serving(harness, test)
 
 
-def test_tails_take_turns_of_a_slice_each(harness: Harness) -> None:
+def test_tails_take_turns_of_a_slice_each(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So their share of the event loop does not grow with their number."""
+    monkeypatch.setattr(_tail, "SLICE_SECONDS", 0.0)  # a record is always sent
 
     async def test(server: Server) -> None:
-        await server.log(*map(str, range(300)))
+        await server.log(*map(str, range(6)))
         taken: list[tuple[int, int]] = []
 
         async def read(number: int) -> None:
-            async with server.tail(f"{LINES}&backlog=300") as call:
+            async with server.tail(f"{LINES}&backlog=6") as call:
                 for _ in range(7):
                     count = (await call.chunk()).strip().count(b"message")
                     taken.append((number, count))
 
         await asyncio.gather(read(0), read(1))
         counts = [count for _, count in taken if count]
-        assert counts == [_tail.SLICE_RECORDS] * 12
+        assert counts == [1] * 12
         turns = [number for number, count in taken if count]
         assert turns in ([0, 1] * 6, [1, 0] * 6)
 
     serving(harness, test)
 
 
-def test_large_records_make_small_slices(harness: Harness) -> None:
+def test_a_slice_ends_when_its_time_is_up(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is left to others is four times as long, a millisecond at least."""
+    now = 0.0
+
+    def read_clock() -> float:
+        nonlocal now
+        now += _tail.SLICE_SECONDS * 0.4
+        return now
+
+    monkeypatch.setattr(time, "perf_counter", read_clock)
+    assert _tail.rest_seconds(now) == _tail.REST_SECONDS
+    assert _tail.rest_seconds(now - 1.0) == pytest.approx(4.0, abs=0.01)
+
     async def test(server: Server) -> None:
-        await server.log(*["x" * 100_000] * 10)
+        await server.log(*map(str, range(9)))
+        async with server.tail(f"{LINES}&backlog=9") as call:
+            assert await call.chunk() == b""
+            counts = [(await call.chunk()).count(b"\n") for _ in range(3)]
+            assert counts == [3, 3, 3]
+
+    serving(harness, test)
+
+
+def test_large_records_make_small_slices(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_tail, "SLICE_SECONDS", 10.0)
+
+    async def test(server: Server) -> None:
+        await server.log(*["x" * 30_000] * 10)
         async with server.tail(f"{LINES}&backlog=10") as call:
             assert await call.chunk() == b""
             assert (await call.chunk()).count(b"\n") == 3
-            assert await call.messages(7) == ["x" * 100_000] * 7
+            assert await call.messages(7) == ["x" * 30_000] * 7
 
     serving(harness, test)
 

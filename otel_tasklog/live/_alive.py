@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otel_tasklog._waits import all_tasks, wait_of
 from otel_tasklog.capture._tasks import known_cell, seen_loops
+from otel_tasklog.live._await_chain import name_of
+from otel_tasklog.live._waits import all_tasks, wait_of
 
 if TYPE_CHECKING:
     from asyncio import Task
     from collections.abc import Callable, Collection, Iterable
     from typing import Any
 
-    from otel_tasklog._waits import TaskWait
+    from otel_tasklog.capture._tasks import TaskCell
+    from otel_tasklog.live._waits import TaskWait
 
-__all__ = ["Live"]
+__all__ = ["Live", "is_at", "is_inside"]
 
 
 class Live:
@@ -58,14 +60,30 @@ class Live:
 
     def _is_at(self, job: str, number: int) -> bool:
         task = self._tasks.get(number)
-        cell = known_cell(task) if task is not None else None
-        if task is None or cell is None:
-            return False
-        if not cell.opens_scopes or job == self._clean(task.get_name()):
-            return True
-        scope = cell.scope
-        while scope is not None:
-            if scope.task_id is not None and self._clean(scope.task_id) == job:
-                return True
-            scope = scope.outer
+        return task is not None and is_at(task, job, self._clean)
+
+
+def is_at(task: Task[Any], job: str, clean: Callable[[str], str]) -> bool:
+    """Return whether a task is at a job in which it logged, and has not left it.
+
+    Args:
+        task: The task.
+        job: The job's id, as its records have it.
+        clean: Makes of a task's name or a job's id what its records have.
+    """
+    cell = known_cell(task)
+    if cell is None:
         return False
+    if not cell.opens_scopes or job == clean(name_of(task)):
+        return True
+    return is_inside(cell, job, clean)
+
+
+def is_inside(cell: TaskCell | None, job: str, clean: Callable[[str], str]) -> bool:
+    """Return whether a task is in a scope that names a job, or in one inside it."""
+    scope = cell.scope if cell is not None else None
+    while scope is not None:
+        if scope.task_id is not None and clean(scope.task_id) == job:
+            return True
+        scope = scope.outer
+    return False

@@ -24,12 +24,13 @@ from types import (
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeGuard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = [
     "Chain",
     "Owner",
     "Task",
+    "awaitables_of",
     "chain_of",
     "class_name",
     "coroutine_of",
@@ -121,6 +122,20 @@ def chain_of(task: Task) -> Chain:
         if awaitable is None:
             break
     return Chain(place, below, task)
+
+
+def awaitables_of(task: Task) -> Iterator[tuple[object, FrameType | None]]:
+    """Yield a task's coroutine and what it awaits, the innermost last, and frames.
+
+    A future at the end is not among them, but what awaits it is.
+    """
+    awaitable = coroutine_of(task)
+    for _ in range(DEEPEST):
+        frame, awaited = _look_into(awaitable)
+        yield awaitable, frame
+        if awaited is None:
+            return
+        awaitable = awaited
 
 
 def _look_into(awaitable: object) -> tuple[FrameType | None, object]:

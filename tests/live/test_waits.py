@@ -15,8 +15,8 @@ import pytest
 from loops import LOOPS
 
 from otel_tasklog import TaskWait, task
-from otel_tasklog._await_chain import DEEPEST, Owner, owner_of
-from otel_tasklog._waits import MOST_AWAITED, all_tasks, wait_of
+from otel_tasklog.live._await_chain import DEEPEST, Owner, owner_of
+from otel_tasklog.live._waits import MOST_AWAITED, all_tasks, wait_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator

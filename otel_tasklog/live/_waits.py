@@ -16,7 +16,8 @@ import functools
 from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
-from otel_tasklog._await_chain import (
+from otel_tasklog.capture._tasks import known_cell
+from otel_tasklog.live._await_chain import (
     Owner,
     chain_of,
     class_name,
@@ -29,14 +30,21 @@ from otel_tasklog._await_chain import (
     owner_of,
     waiter_of,
 )
-from otel_tasklog.capture._tasks import known_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from otel_tasklog._await_chain import Task
+    from otel_tasklog.live._await_chain import Task
 
-__all__ = ["AwaitedTask", "Kind", "TaskWait", "all_tasks", "wait_of"]
+__all__ = [
+    "AwaitedTask",
+    "Kind",
+    "TaskWait",
+    "all_tasks",
+    "awaited_of",
+    "named",
+    "wait_of",
+]
 
 Kind: TypeAlias = Literal[
     "running", "ready", "sleep", "lock", "event", "condition", "semaphore", "barrier",
@@ -151,15 +159,30 @@ def wait_of(task: Task, clean: Callable[[str], str]) -> TaskWait | None:
         return None
 
 
+def awaited_of(task: Task) -> Sequence[Task]:
+    """Return all tasks that one waits for; none if that cannot be told.
+
+    From any thread; never raises.
+    """
+    waiter = waiter_of(task)
+    if waiter is None or is_task(waiter):
+        return [waiter] if is_task(waiter) else ()
+    try:
+        _, below, last = chain_of(task)
+        return _cause_of(task, below).tasks if last is task else [last]
+    except Exception:  # noqa: BLE001 - it went on meanwhile
+        return ()
+
+
 def _wait_of(task: Task, clean: Callable[[str], str]) -> TaskWait:
     place, below, last = chain_of(task)
     kind, text, tasks = _cause_of(last, below)
     # Of a task that was made to be waited for, it tells what that one waits on.
     first = tasks if last is task else (last,)
-    awaited = tuple([_named(each, clean) for each in first[:MOST_AWAITED]])
+    awaited = tuple([named(each, clean) for each in first[:MOST_AWAITED]])
     if kind == "task":
-        text = f"task {_shown(_named(tasks[0], clean))}"
-    number, name = _named(task, clean)
+        text = f"task {_shown(named(tasks[0], clean))}"
+    number, name = named(task, clean)
     path = line = function = None
     if place is not None:
         path, function = place.f_code.co_filename, place.f_code.co_qualname
@@ -167,7 +190,8 @@ def _wait_of(task: Task, clean: Callable[[str], str]) -> TaskWait:
     return TaskWait(kind, text, awaited, path, line, function, number, name)
 
 
-def _named(task: Task, clean: Callable[[str], str]) -> AwaitedTask:
+def named(task: Task, clean: Callable[[str], str]) -> AwaitedTask:
+    """Return a task's number and name. From any thread."""
     cell = known_cell(task)
     number = cell.number if cell is not None else None
     return AwaitedTask(number, clean(name_of(task)))

@@ -1,0 +1,1 @@
+"""The tasks that are alive: what each waits on, and who waits for it."""

@@ -1,0 +1,36 @@
+"""Long work in slices, between which other threads run."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["SLICE_SECONDS", "in_slices", "rest"]
+
+T = TypeVar("T")
+
+SLICE_SECONDS: Final = 0.001
+"""An event loop that wants the interpreter gets it after so long. Python itself takes
+it from a thread after five times that, unless the application set another time."""
+
+
+REST_SECONDS: Final = 1e-6
+"""As short as can be; after one of 0 the same thread may go on."""
+
+
+def rest() -> None:
+    """Let other threads run."""
+    time.sleep(REST_SECONDS)
+
+
+def in_slices(items: Iterable[T]) -> Iterator[T]:
+    """Yield items, and let other threads run between two of them when it is time."""
+    ends = time.perf_counter() + SLICE_SECONDS
+    for item in items:
+        yield item
+        if time.perf_counter() > ends:
+            rest()
+            ends = time.perf_counter() + SLICE_SECONDS

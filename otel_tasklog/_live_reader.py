@@ -137,9 +137,10 @@ class LiveReader:
                 wanted.append((seen, own))
         clean = self.port.clean
         tasks = (described(seen, own, clean) for seen, own in in_order(wanted, sort))
+        listed = list(in_slices(islice(filter(None, tasks), limit)))
         return Listing(
-            in_slices(islice(filter(None, tasks), limit)),
-            total=len(wanted),
+            listed,
+            total=_total(len(listed), len(wanted), limit),
             complete=complete and found.complete,
         )
 
@@ -174,9 +175,10 @@ class LiveReader:
             placed(depth, again, ordered[at], self.port.clean)
             for depth, at, again in everywhere
         )
+        listed = list(in_slices(islice(filter(None, found), limit)))
         return Listing(
-            in_slices(islice(filter(None, found), limit)),
-            total=len(everywhere),
+            listed,
+            total=_total(len(listed), len(everywhere), limit),
             complete=complete,
         )
 
@@ -288,6 +290,11 @@ def _bound_ns(silent_seconds: object) -> float:
     if not isinstance(silent_seconds, int | float) or not silent_seconds > 0:
         raise ConfigError("silent_seconds", silent_seconds, "a number above 0, or None")
     return time.time_ns() - silent_seconds * 1e9
+
+
+def _total(listed: int, there: int, limit: int | None) -> int:
+    """Return how many there are: without those that ended while they were listed."""
+    return there if listed == limit else listed
 
 
 def _check(setting: str, value: object, known: Sequence[str]) -> None:

@@ -176,13 +176,17 @@ class LevelSetter:
             for_seconds: For how long; None until it is reset.
 
         Raises:
-            ConfigError: There is no such level, or the time is no number above 0.
+            ConfigError: There is no such level, the logger is neither a Logger nor a
+                name, or the time is no number above 0.
             ClosedError: You closed this TaskLog.
         """
         if self._closed:
             raise ClosedError("set_level")
         number = level_number("level", level)
-        if for_seconds is not None and not 0 < for_seconds < math.inf:
+        given: object = for_seconds
+        if given is not None and not (
+            isinstance(given, int | float) and 0 < given < math.inf
+        ):
             raise ConfigError("for_seconds", for_seconds, "a number above 0, or None")
         self._levels.change(_logger(logger), number, for_seconds)
 
@@ -191,9 +195,16 @@ class LevelSetter:
 
         Args:
             logger: The logger or its name.
+
+        Raises:
+            ConfigError: It is neither.
         """
         self._levels.put_back(_logger(logger))
 
 
 def _logger(logger: logging.Logger | str) -> logging.Logger:
-    return logging.getLogger(logger) if isinstance(logger, str) else logger
+    if isinstance(logger, logging.Logger):
+        return logger
+    if not isinstance(logger, str):
+        raise ConfigError("logger", logger, "a Logger or its name")
+    return logging.getLogger(logger)

@@ -28,6 +28,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import ref
 
+from otel_tasklog._text import visible
 from otel_tasklog.capture._lifecycle import NOWHERE, calling_place, log
 from otel_tasklog.capture._tasks import number_task
 from otel_tasklog.live._await_chain import coroutine_of, inside, is_task, name_of
@@ -249,7 +250,7 @@ class TaskLifecycle:
                     about["asyncio.task.coroutine"] = coroutine
                 if life.creator is not None:
                     about["asyncio.task.parent_name"] = life.creator
-                text = f"asyncio task {name_of(task)} {said}"
+                text = f"asyncio task {visible(name_of(task))} {said}"
                 raised = None
                 if error is not None:
                     raised = type(error), error, error.__traceback__

@@ -120,6 +120,10 @@ class Pulse:
             self._on_lag(0.0)  # who posted something now would not wait
         return self._limit / LOOKS
 
+    def end(self, now: float) -> None:
+        """Say of what blocks that it does not any more: nobody looks from now on."""
+        self._let_go(now)
+
     def skip(self, seconds: float) -> None:
         """Leave out a time in which the whole process stood still."""
         self._since += seconds

@@ -17,6 +17,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from weakref import ref
 
+from otel_tasklog._errors import ConfigError
 from otel_tasklog.capture._record import ORIGIN, TIMESTAMP_NS, Origin, TaskRecord
 from otel_tasklog.capture._tasks import known_cell, seen_loops
 from otel_tasklog.live._await_chain import (
@@ -118,7 +119,12 @@ def look(loop: asyncio.AbstractEventLoop | None = None) -> tuple[list[Seen], boo
     Args:
         loop: Of which loop; None for each in which a task was numbered, and for the
             one that runs here.
+
+    Raises:
+        ConfigError: It is no event loop.
     """
+    if loop is not None and not isinstance(loop, asyncio.AbstractEventLoop):
+        raise ConfigError("loop", loop, "an asyncio event loop, or None")
     loops, complete = ([loop], True) if loop is not None else _loops()
     seen: list[Seen] = []
     for each in loops:

@@ -19,6 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from otel_tasklog._process import park_before_fork, resume_after_fork
+from otel_tasklog._text import visible
 from otel_tasklog.capture._stamp import STAMP
 from otel_tasklog.live._pulse import Pulse
 
@@ -107,21 +108,33 @@ class Watchdog:
         )
 
     def close(self) -> None:
-        """Look after nothing any more. Waits for the thread, briefly."""
+        """Look after nothing any more. Waits for the thread, briefly.
+
+        A block whose end it had no time to see is said.
+        """
         self._closed = True
-        self.park()
+        if self._leave():  # else it may look just now
+            for pulse in self._pulses.copy():
+                pulse.end(time.monotonic())
         self._pulses.clear()
 
     def park(self) -> None:
         """Have the thread leave for now, and wait briefly. Takes no lock."""
+        self._leave()
+
+    def _leave(self) -> bool:
+        """Do so; return whether it has left."""
         thread = self._thread
-        if thread is None or (thread.ident and thread.ident[0] == _thread.get_ident()):
-            return
+        if thread is None:
+            return True
+        if thread.ident and thread.ident[0] == _thread.get_ident():
+            return False
         self._thread = None
         thread.inbox.put(None)
         deadline = time.monotonic() + PARK_SECONDS
         while thread.is_there() and time.monotonic() < deadline:
             time.sleep(PARK_STEP_SECONDS)
+        return not thread.is_there()
 
     def resume(self) -> None:
         """Go on after a fork, in the parent."""
@@ -200,7 +213,7 @@ class Watchdog:
         if not logger.isEnabledFor(logging.WARNING):
             return
         stamp = culprit.stamp
-        who = stamp.task_id or stamp.name
+        who = visible(stamp.task_id or stamp.name or "")
         path, line, function = culprit.place
         event, said = "blocked", "blocked the event loop for {:.3f} s"
         if not blocked.over:

@@ -59,6 +59,8 @@ def _complete_level(
 def _log_level(
     context: click.Context, *, name: str, level: str, for_seconds: float | None
 ) -> None:
+    if level.lower() == RESET and for_seconds is not None:
+        raise click.UsageError("reset gives back the level for good: without --for.")
     known = known_loggers()
     if name not in known:
         close = ", ".join(map(visible, difflib.get_close_matches(name, known)))

@@ -138,7 +138,7 @@ async def _show(session: Session, asked: _Asked, count: int) -> None:
     shown = records[:count][::-1]
     await session.write(_lines(shown, session.width))
     kept = (await asyncio.to_thread(tasklog.stats)).kept
-    hint = task.hint if task is not None else ""
+    hint = f"; {task.hint}" if task is not None and task.hint else ""
     await session.say(
         f"-- {len(shown)} of {len(records)} records{asked}, {kept} in the ring{hint}",
         complete=complete,

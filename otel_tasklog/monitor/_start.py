@@ -90,10 +90,13 @@ class Monitor:
         if not all(map(importlib.util.find_spec, ("aiomonitor", "click"))):
             raise MissingExtraError("the live-task monitor", "monitor")
         self._address = _address(host)
-        for setting, value in (("port", port), ("web_port", web_port)):
-            if value is not None and not 0 <= value <= _HIGHEST_PORT:
+        ports: dict[str, object] = {"port": port, "web_port": web_port}
+        for setting, given in ports.items():
+            if given is not None and not (
+                isinstance(given, int) and 0 <= given <= _HIGHEST_PORT
+            ):
                 raise ConfigError(
-                    setting, value, f"0 to {_HIGHEST_PORT}, or None for a free one"
+                    setting, given, f"0 to {_HIGHEST_PORT}, or None for a free one"
                 )
         for setting, value in (("hook_task_factory", hook_task_factory), ("web", web)):
             if not isinstance(value, bool):

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -74,13 +74,21 @@ def test_all_levels_go_back_when_the_log_is_closed(
         harness.tasklog.set_level(logger, "DEBUG")
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")], ids=str)
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "5"], ids=str)
 def test_a_time_that_is_none_is_refused(
-    harness: Harness, logger: logging.Logger, seconds: float
+    harness: Harness, logger: logging.Logger, seconds: Any
 ) -> None:
     with pytest.raises(ConfigError, match="for_seconds="):
         harness.tasklog.set_level(logger, DEBUG, for_seconds=seconds)
     assert logger.level == INFO
+
+
+@pytest.mark.parametrize("wrong", [3, None], ids=str)
+def test_what_is_no_logger_is_refused(harness: Harness, wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="expected a Logger or its name"):
+        harness.tasklog.set_level(wrong, DEBUG)
+    with pytest.raises(ConfigError, match="expected a Logger or its name"):
+        harness.tasklog.reset_level(wrong)
 
 
 def test_a_level_that_does_not_exist_is_refused(

@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 from loops import LOOPS
 
-from otel_tasklog import Config, ConfigError, LiveTask, QueryError, TaskLog, task
+from otel_tasklog import (
+    Config,
+    ConfigError,
+    Listing,
+    LiveTask,
+    QueryError,
+    TaskLog,
+    task,
+)
 from otel_tasklog.capture import _tasks as capture_tasks
 from otel_tasklog.live import _slices, _tasks
 
 if TYPE_CHECKING:
     from conftest import Harness
     from loops import Run
-
-    from otel_tasklog import Listing
 
 run_in = pytest.mark.parametrize("run", LOOPS)
 
@@ -244,6 +250,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"silent_seconds": 0}, "silent_seconds=0: expected a number above 0"),
     ({"silent_seconds": "30s"}, "silent_seconds='30s'"),
     ({"limit": -1}, "limit=-1"),
+    ({"loop": 3}, "loop=3: expected an asyncio event loop, or None"),
     ({"timeout_seconds": 0}, "timeout_seconds=0"),
     ({"taskid": "a"}, "did you mean 'task_id'"),
 ]
@@ -410,7 +417,9 @@ def test_a_task_that_ends_while_it_is_looked_at_ends_on_its_own_thread(
 
         def ask() -> None:
             nonlocal asking
-            QUESTIONS[question](harness.tasklog, loop)
+            answer = QUESTIONS[question](harness.tasklog, loop)
+            if isinstance(answer, Listing):
+                assert answer.total == len(answer)
             asking = False
             turns.wait()
 

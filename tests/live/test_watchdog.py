@@ -162,6 +162,41 @@ def test_a_long_block_is_said_while_it_lasts_once_and_when_it_is_over(
     assert driven.blocked[1].seconds == pytest.approx(4.9)
 
 
+def test_a_block_that_nobody_looks_at_to_its_end_is_said(driven: Driven) -> None:
+    """As of the last step before `close`: the next look never comes."""
+    gate = Gate()
+    driven.start(charge(gate))
+    gate.wait()
+    for after in (0.1, 0.2, 0.1):
+        driven.beat(after)
+    driven.clock.advance(0.4)
+    driven.pulse.end(driven.clock.now)
+    gate.open()
+    [said] = driven.blocked
+    assert said.over
+    assert said.seconds == pytest.approx(0.7)
+    driven.pulse.end(driven.clock.now)
+    assert len(driven.blocked) == 1
+
+
+@run_in
+def test_a_block_right_before_close_is_in_the_log(run: Run) -> None:
+    tasklog = install(blocked_after_seconds=0.02)
+    watchdog = watchdog_of(tasklog)
+
+    async def main() -> None:
+        logging.getLogger("shop").info("begins")
+        while not any(pulse._culprit for pulse in watchdog._pulses):
+            await asyncio.sleep(0.05)  # for the watchdog to know the loop
+            ends = time.monotonic() + 0.1
+            while time.monotonic() < ends:
+                pass
+        tasklog.close()
+
+    run(main())
+    assert tasklog.query(logger=WATCHDOG_LOGGER)
+
+
 def test_a_step_that_is_short_enough_is_not_said(driven: Driven) -> None:
     gate = Gate()
     driven.start(charge(gate))

@@ -324,13 +324,15 @@ def test_a_level_is_changed_for_a_while_reset_and_said(harness: Harness) -> None
 def test_a_wrong_level_and_a_wrong_time_are_answered_in_a_line(
     harness: Harness,
 ) -> None:
-    wrong, never, long = ask(
+    wrong, never, long, reset = ask(
         harness,
         "log-level root LOUD",
         "log-level root DEBUG --for never",
         "log-level root DEBUG --for 25h",
+        "log-level root reset --for 5m",
         columns=400,
     )
+    assert reset[0].endswith("reset gives back the level for good: without --for.")
     assert wrong[0].startswith("✗ level='LOUD': expected a number or one of")
     assert "expected a span of time such as 30s, 5m or 1.5h, at most 1d" in never[0]
     assert "'25h'" in long[0]

@@ -35,7 +35,7 @@ def can_configure() -> bool:
     got = threading.Event()
 
     def look() -> None:
-        logging.getLogger("otel_tasklog.tests.waiting").setLevel(logging.INFO)
+        logging.getLogger("otel_tasklog").setLevel(logging.NOTSET)
         got.set()
 
     thread = threading.Thread(target=look, daemon=True)

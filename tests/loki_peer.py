@@ -154,7 +154,9 @@ def listening(
     if tls is not None:
         config.ssl = tls
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([listener],), name="loki")
+    thread = threading.Thread(
+        target=server.run, args=([listener],), name="loki", daemon=True
+    )
     scheme = "http" if tls is None else "https"
     peer.url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
     thread.start()

@@ -75,7 +75,9 @@ class Driven:
             loop, LIMIT, on_blocked=self.blocked.append, on_lag=self.lags.append,
             clock=self.clock.monotonic,
         )  # fmt: skip
-        self.thread = threading.Thread(target=loop.run_forever, name="the loop's")
+        self.thread = threading.Thread(
+            target=loop.run_forever, name="the loop's", daemon=True
+        )
         self.thread.start()
         self.settle()
         self.beat(0.0)
@@ -291,7 +293,9 @@ def test_the_block_that_began_before_the_first_answer_is_found() -> None:
     loop, gate, said = asyncio.new_event_loop(), Gate(), list[Blocked]()
     clock = FakeClock()
     pulse = Pulse(loop, LIMIT, on_blocked=said.append, on_lag=lambda _: None)
-    thread = threading.Thread(target=loop.run_until_complete, args=(charge(gate),))
+    thread = threading.Thread(
+        target=loop.run_until_complete, args=(charge(gate),), daemon=True
+    )
     thread.start()
     gate.wait()
     for _ in range(4):
@@ -317,7 +321,7 @@ def test_a_loop_that_is_stopped_for_a_while_is_not_late(driven: Driven) -> None:
     driven.beat(100.0)
     driven.beat(100.0)
     assert driven.pulse.lag_seconds(driven.clock.now) == 0.0
-    driven.thread = threading.Thread(target=driven.loop.run_forever)
+    driven.thread = threading.Thread(target=driven.loop.run_forever, daemon=True)
     driven.thread.start()
     driven.settle()
     driven.beat(1.0)

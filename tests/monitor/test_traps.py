@@ -119,7 +119,7 @@ class Program:
         os.close(until)
         self.lines: list[str] = []
         self._more = threading.Condition()
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:

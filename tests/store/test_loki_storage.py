@@ -325,7 +325,9 @@ def test_a_loki_that_is_started_again_is_found_again(said: list[str]) -> None:
         threading.Timer(0.2, push, (first, "one")).start()
         assert next(records).message == "one"
     found: list[str] = []
-    reader = threading.Thread(target=lambda: found.append(next(records).message))
+    reader = threading.Thread(
+        target=lambda: found.append(next(records).message), daemon=True
+    )
     reader.start()
     deadline = time.monotonic() + 10
     while not said and time.monotonic() < deadline:

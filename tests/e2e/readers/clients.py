@@ -18,7 +18,6 @@ import selectors
 import signal
 import socket
 import sys
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -35,7 +34,6 @@ TIMEOUT_SECONDS: Final = 10.0
 PATIENCE_SECONDS: Final = 0.05
 """So long an answer to what may have none is waited for."""
 
-KILLED_EACH_SECONDS: Final = 0.2
 PAUSE_SECONDS: Final = 0.005
 TAIL: Final = "/v1/tail?format=ndjson"
 LARGE: Final = "/v1/records?limit=1000"
@@ -170,16 +168,10 @@ def followers(visit: Visit) -> Iterator[None]:
 
 
 def killed(visit: Visit) -> Iterator[None]:
-    """Processes are killed that have read the beginning of an answer.
-
-    So many a second: back to back, a faster answer would be a harder test.
-    """
+    """Processes are killed that have read the beginning of an answer."""
     yield
     both = itertools.cycle([LARGE, TAIL + "&backlog=1000"])
-    comes_at = time.monotonic()
     for path in itertools.islice(both, visit.count):
-        time.sleep(max(comes_at - time.monotonic(), 0.0))
-        comes_at = time.monotonic() + KILLED_EACH_SECONDS
         reading, writing = os.pipe()
         child = os.fork()
         if not child:

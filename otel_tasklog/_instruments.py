@@ -59,7 +59,12 @@ CAPACITY: Final = conventions.OTEL_SDK_PROCESSOR_LOG_QUEUE_CAPACITY
 PROCESSED: Final = conventions.OTEL_SDK_PROCESSOR_LOG_PROCESSED
 INFLIGHT: Final = conventions.OTEL_SDK_EXPORTER_LOG_INFLIGHT
 EXPORTED: Final = conventions.OTEL_SDK_EXPORTER_LOG_EXPORTED
-OBSERVED: Final = (CREATED, QUEUE_SIZE, CAPACITY, PROCESSED, INFLIGHT, EXPORTED)
+LAG: Final = "otel_tasklog.delivery.lag"
+"""The conventions have nothing for it."""
+
+OBSERVED: Final = (
+    CREATED, QUEUE_SIZE, CAPACITY, PROCESSED, INFLIGHT, EXPORTED, LAG,
+)  # fmt: skip
 
 BOUNDARIES_SECONDS: Final = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
@@ -163,6 +168,8 @@ class Component:
             looked[QUEUE_SIZE].append(Observation(waiting, self.processor))
             looked[CAPACITY].append(Observation(capacity, self.processor))
             looked[INFLIGHT].append(Observation(stats.in_flight, self.exporter))
+            if stats.lag_seconds is not None:
+                looked[LAG].append(Observation(stats.lag_seconds, self.processor))
         for (name, error), records in counts.items():
             if name == CREATED:  # one number for all, by the conventions
                 continue
@@ -196,7 +203,14 @@ class Instruments:
         self._components: list[Component] = []
         self._numbers = itertools.count()
         self._looked: dict[str, list[Observation]] = {}
-        meter = _Observing(provider.get_meter("otel_tasklog", VERSION), self._callback)
+        own = provider.get_meter("otel_tasklog", VERSION)
+        own.create_observable_gauge(
+            LAG,
+            [self._callback(LAG)],
+            "s",
+            "How old the oldest record is that was not delivered yet.",
+        )
+        meter = _Observing(own, self._callback)
         conventions.create_otel_sdk_log_created(meter)
         conventions.create_otel_sdk_processor_log_queue_size(meter)
         conventions.create_otel_sdk_processor_log_queue_capacity(meter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import socket
 import threading
@@ -79,7 +80,10 @@ class LokiPeer:
         refusal = self._refusal(request.headers)
         if refusal is not None:
             return refusal
-        status, reason = self.double.push(await request.body(), request.headers)
+        body = await request.body()
+        if request.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        status, reason = self.double.push(body, request.headers)
         return Response(reason.encode() if reason else None, status)
 
     async def _query(self, request: Request) -> Response:

@@ -122,6 +122,7 @@ RUNS = {
             "otel.sdk.exporter.log.inflight 0 {log_record}",
             "otel.sdk.exporter.log.exported 3 {log_record}",
             "otel.sdk.exporter.operation.duration 1 s",
+            "otel_tasklog.delivery.lag 0.0 s",
         ),
     ),
     "otel_processor": Run(
@@ -397,6 +398,8 @@ def test_the_table_of_variables_is_what_is_read() -> None:
         "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS",  # the SDK
         "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",  # urllib.request
         DIRECTORY_VARIABLE,  # where the access point is made
+        "OTEL_TASKLOG_LOKI_TENANT", "OTEL_TASKLOG_LOKI_TOKEN",  # --loki
+        "OTEL_TASKLOG_LOKI_USERNAME", "OTEL_TASKLOG_LOKI_PASSWORD",
     }  # fmt: skip
     text = (DOCS / "reference" / "environment.md").read_text("utf-8")
     assert sorted(named(text)) == sorted(asked.names | elsewhere)

@@ -54,6 +54,7 @@ PROCESSED = "otel.sdk.processor.log.processed"
 INFLIGHT = "otel.sdk.exporter.log.inflight"
 EXPORTED = "otel.sdk.exporter.log.exported"
 DURATION = "otel.sdk.exporter.operation.duration"
+LAG = "otel_tasklog.delivery.lag"
 FOR_EVER = 1e6
 
 
@@ -81,11 +82,11 @@ class Collector:
         return [] if metric is None else [*metric.data.data_points]
 
     def values(self) -> dict[tuple[str, object], int]:
-        """Return each number but the durations, by its metric and ``error.type``."""
+        """Return the numbers of records, by their metric and ``error.type``."""
         values: dict[tuple[str, object], int] = {}
         for name, metric in self.metrics().items():
             for point in metric.data.data_points:
-                if isinstance(point, NumberDataPoint):
+                if isinstance(point, NumberDataPoint) and name != LAG:
                     key = name, (point.attributes or {}).get("error.type")
                     values[key] = values.get(key, 0) + int(point.value)
         return values
@@ -155,9 +156,10 @@ def test_names_units_and_kinds_are_those_of_the_conventions(
         INFLIGHT: "{log_record}",
         EXPORTED: "{log_record}",
         DURATION: "s",
+        LAG: "s",
     }
     assert {
-        name: getattr(metric.data, "is_monotonic", "histogram")
+        name: getattr(metric.data, "is_monotonic", type(metric.data).__name__)
         for name, metric in found.items()
     } == {
         CREATED: True,
@@ -166,7 +168,8 @@ def test_names_units_and_kinds_are_those_of_the_conventions(
         PROCESSED: True,
         INFLIGHT: False,
         EXPORTED: True,
-        DURATION: "histogram",
+        DURATION: "Histogram",
+        LAG: "Gauge",
     }
     assert all(metric.description for metric in found.values())
 
@@ -228,6 +231,19 @@ def test_what_waits_for_another_attempt_is_in_flight_and_not_exported(
     assert (values[PROCESSED, "closed"], values[EXPORTED, None]) == (5, 0)
     [point] = collector.points(DURATION)
     assert point.attributes["error.type"] == "_OTHER"
+
+
+def test_the_lag_is_the_age_of_the_oldest_that_waits(collector: Collector) -> None:
+    sender = away()
+    tasklog = TaskLog(Config(meter_provider=collector.provider), sender=sender)
+    log = log_to(tasklog)
+    log.info("waits")
+    assert not tasklog.flush(0.0)
+    assert sender.asked.wait(10)
+    [point] = collector.points(LAG)
+    assert 0 < point.value <= (tasklog.stats().lag_seconds or 0)
+    tasklog.close(0.0)
+    assert not collector.points(LAG), "there is no queue any more"
 
 
 def test_what_a_full_buffer_costs_is_processed_as_queue_full(

@@ -18,5 +18,5 @@ tasklog.flush()
 for resource in reader.get_metrics_data().resource_metrics:
     for metric in resource.scope_metrics[0].metrics:
         for point in metric.data.data_points:
-            value = point.count if metric.unit == "s" else point.value
-            print(metric.name, value, metric.unit)
+            value = getattr(point, "value", None)  # a histogram has counts instead
+            print(metric.name, point.count if value is None else value, metric.unit)

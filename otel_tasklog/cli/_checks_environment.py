@@ -48,9 +48,9 @@ _UNREAD: Final = {
 }
 _ELSEWHERES: Final = (
     "OTEL_PYTHON_", "OTEL_INSTRUMENTATION_", "OTEL_SEMCONV_", "OTEL_TRACES_",
-    "OTEL_METRIC", "OTEL_SPAN_", "OTEL_BSP_",
+    "OTEL_METRIC", "OTEL_SPAN_", "OTEL_BSP_", "OTEL_TASKLOG_LOKI_",
 )  # fmt: skip
-"""What begins so is read by others, and does nothing to logs."""
+"""What begins so is read by others, or by ``--loki``, and does nothing to logs."""
 
 _ALIKE: Final = 0.9
 _SIMILAR: Final = 0.65

@@ -209,6 +209,13 @@ def _by_outcome(outcome: Outcome, config: Config) -> tuple[str, str]:
 
 def _other_path(config: Config) -> str:
     parts = urlsplit(config.endpoint)
+    once = parts.path.rstrip("/").removesuffix(f"/{LOGS_PATH}")
+    if once.endswith(f"/{LOGS_PATH}"):
+        base = once.removesuffix(f"/{LOGS_PATH}")
+        return (
+            f"OTEL_EXPORTER_OTLP_ENDPOINT has /{LOGS_PATH} added to it: set it to "
+            f"{parts._replace(path=base).geturl()}"
+        )
     if parts.path.rstrip("/").endswith(f"/{LOGS_PATH}"):
         return (
             "is that the port of OTLP/HTTP, and has the Collector a pipeline for logs "

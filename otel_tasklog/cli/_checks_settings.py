@@ -26,6 +26,13 @@ OPTIONS: Final = {
 }
 """The options that stand for settings."""
 
+_LEVEL: Final = ok(
+    "level",
+    "set by no variable: without level= in install(), the root logger lets WARNING and "
+    "above through",
+)
+"""What most often keeps records from being there, and what only the program knows."""
+
 _ALWAYS: Final = ("endpoint", "protocol", "headers", "compression", "timeout_seconds")
 
 
@@ -95,6 +102,7 @@ def _lines(
         elif setting in found_in:
             where = f"from {found_in[setting]}"
         yield ok(setting, f"{_shown(setting, config)} ({where})")
+    yield _LEVEL
 
 
 def _shown(setting: str, config: Config) -> str:

@@ -70,6 +70,13 @@ def test_each_setting_says_where_it_comes_from() -> None:
             "the global MeterProvider (from OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED)",
         ),
         ("buffer_records", "100 (from OTEL_BLRP_MAX_QUEUE_SIZE)"),
+        (
+            "level",
+            (
+                "set by no variable: without level= in install(), "
+                "the root logger lets WARNING and above through"
+            ),
+        ),
     ]
 
 
@@ -139,6 +146,7 @@ def test_variables_that_count_do_not_count_or_are_unknown_are_told_apart() -> No
     others = [
         "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+        "OTEL_TASKLOG_LOKI_TENANT",
         "OTEL_TRACES_SAMPLER",
     ]
     environ = dict.fromkeys(

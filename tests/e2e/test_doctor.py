@@ -353,6 +353,15 @@ def test_a_path_that_is_not_there_is_completed(http_peer: HttpPeer) -> None:
     )
 
 
+def test_a_path_that_is_there_twice_is_named(http_peer: HttpPeer) -> None:
+    http_peer.answer = (404, {}, b"")
+    base = f"http://127.0.0.1:{http_peer.port}"
+    said = Diagnosis(OTEL_EXPORTER_OTLP_ENDPOINT=f"{base}/v1/logs")
+    said.assert_fails(
+        "probe", "nothing takes logs at that path", f"ENDPOINT has .* to {base}$"
+    )
+
+
 @pytest.mark.parametrize(
     ("code", "cause", "mend"),
     [

@@ -104,6 +104,14 @@ def test_a_fault_is_seen(
     assert ": NO: " in found.line
 
 
+def test_what_somebody_in_between_may_do_is_counted_and_no_fault() -> None:
+    journal = Journal([request((5, 9)), request((0, 5))], [], 0)
+    found = judge("test", report(), journal, may_be=("disordered", "doubled"))
+    assert (found.disordered, found.doubled, found.faults) == (5, 1, [])
+    found = judge("test", report(), journal, may_be=("disordered",))
+    assert found.faults == ["1 doubled"]
+
+
 def test_books_that_did_not_balance_are_a_fault() -> None:
     bad = dataclasses.replace(report(), unbalanced=[{"pending": 1}])
     found = judge("test", bad, Journal([request((0, 9))], [], 0))

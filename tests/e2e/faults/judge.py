@@ -18,6 +18,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from e2e.faults.journal import Journal, Noted
     from e2e.faults.producer import Report
     from e2e.faults.records import Runs
@@ -81,7 +83,14 @@ class Verdict:
         return f"{self.name}: {numbers}; {self.counted}: {verdict}"
 
 
-def judge(name: str, report: Report, journal: Journal, *, unsure: int = 0) -> Verdict:
+def judge(
+    name: str,
+    report: Report,
+    journal: Journal,
+    *,
+    unsure: int = 0,
+    may_be: Collection[str] = (),
+) -> Verdict:
     """Return what came of the records that a producer logged.
 
     Args:
@@ -90,6 +99,9 @@ def judge(name: str, report: Report, journal: Journal, *, unsure: int = 0) -> Ve
         journal: The receiver's.
         unsure: So many more each writer may have logged than its report says: one,
             if it was killed between the log call and its note.
+        may_be: What is counted and is no fault, because somebody stands between the
+            producer and the receiver: ``"disordered"``, and ``"doubled"`` if that one
+            was killed.
     """
     verdict = Verdict(name=name, logged=sum(report.logged.values()))
     ledger = _Ledger(report.logged, unsure, verdict)
@@ -97,7 +109,7 @@ def judge(name: str, report: Report, journal: Journal, *, unsure: int = 0) -> Ve
         ledger.enter(request)
     ledger.sum_up(report.logged)
     for kind in ("doubled", "alien", "damaged", "disordered"):
-        if number := getattr(verdict, kind):
+        if (number := getattr(verdict, kind)) and kind not in may_be:
             verdict.faults.append(f"{number} {kind}")
     if report.stats is not None:
         _compare(verdict, report)

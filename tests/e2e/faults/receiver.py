@@ -223,12 +223,11 @@ def _read_body(reader: BufferedReader, head: _Head) -> Sent:
 
 
 def _response(status: int, headers: dict[str, str], body: bytes) -> bytes:
-    lines = [
-        f"HTTP/1.1 {status} So",
-        *(f"{name}: {value}" for name, value in headers.items()),
-        f"Content-Length: {len(body)}",
-        "\r\n",
-    ]
+    lines = [f"HTTP/1.1 {status} So"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if status != 204:  # which has no body, and must not have its length
+        lines.append(f"Content-Length: {len(body)}")
+    lines.append("\r\n")
     return "\r\n".join(lines).encode() + body
 
 

@@ -79,9 +79,9 @@ class Receiver:
         self._process.kill()
         self.close()
 
-    def restart(self) -> None:
-        """Start it again on the same port; it accepts all."""
-        self._start(())
+    def restart(self, script: Sequence[Step] = ()) -> None:
+        """Start it again on the same port; without a script it accepts all."""
+        self._start(script)
 
     def close(self) -> Journal:
         """End it in good order; return all that it noted."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 from otel_tasklog._errors import ConfigError, TaskNotFoundError
 from otel_tasklog._text import visible
 from otel_tasklog.capture._record import WHO, Who
+from otel_tasklog.capture._tasks import known_cell
 from otel_tasklog.live._alive import is_at, is_inside
 from otel_tasklog.live._await_chain import name_of
 from otel_tasklog.live._slices import in_slices
-from otel_tasklog.live._tasks import number_of
+from otel_tasklog.live._tasks import Rows, number_of
 from otel_tasklog.store._expression import Or
 from otel_tasklog.store._matching import Glob
 from otel_tasklog.store._query import Query
@@ -20,7 +21,7 @@ from otel_tasklog.store._tallies import add_up, tallied
 from otel_tasklog.store._terms import Hex, Like
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from otel_tasklog.live._await_chain import Task
     from otel_tasklog.live._tasks import Said, Seen
@@ -60,12 +61,13 @@ class FoundTask:
 
 
 class Meaning(NamedTuple):
-    """The same, with the tasks themselves."""
+    """The same, with the tasks themselves, and with those that the hint is of."""
 
     what: str
     where: Expression | None
     tasks: Sequence[Seen]
     hint: str = ""
+    also: Sequence[Seen] = ()
 
 
 class _AnyTask(Or):
@@ -127,9 +129,11 @@ class Finder:
         number = _number(wanted)
         named = self._of_job(wanted) or self._of_name(wanted)
         if named is not None:
-            if self._of_number(number) is None:
+            numbered = self._of_number(number)
+            if numbered is None or number in map(number_of, named.tasks):
                 return named
-            return named._replace(hint=f"#{number} is the task of that number")
+            hint = f"#{number} is the task of that number"
+            return named._replace(hint=hint, also=numbered.tasks)
         return (
             self._of_address(number)
             or self._of_number(number)
@@ -143,7 +147,7 @@ class Finder:
         tasks = self._those(
             lambda seen, task: (
                 (number_of(seen) in said and is_at(task, job, clean))
-                or is_inside(seen[1], job, clean)
+                or is_inside(known_cell(task), job, clean)
             )
         )
         if not tasks and not self._ring.select(Query(task_id=job, limit=1)):
@@ -154,11 +158,12 @@ class Finder:
         tasks = self._those(lambda _, task: self._clean(name_of(task)) == name)
         said = add_up(self._ring.tallied())
         numbers = {n for n, own in said.items() if own[2][WHO][_NAME] == name}
-        numbers |= {cell.number for _, cell in tasks if cell is not None}
+        own = [*map(number_of, tasks)]
+        numbers |= {number for number in own if number is not None}
         if not tasks and not numbers:
             return None
         where = _AnyTask.of(numbers) if numbers else None
-        unnumbered = sum(cell is None for _, cell in tasks)
+        unnumbered = own.count(None)
         count = len(numbers) + unnumbered
         if count > 1:
             return Meaning(f"{count} tasks called {visible(name)}", where, tasks)
@@ -184,7 +189,7 @@ class Finder:
 
     def of_task(self, seen: Seen) -> Meaning:
         """Return the meaning of a live task itself."""
-        task = seen[0]()
+        task = seen()
         name = self._clean(name_of(task)) if task is not None else ""
         number = number_of(seen)
         where = _AnyTask.of([number]) if number is not None else None
@@ -203,14 +208,14 @@ class Finder:
     def _those(self, test: Callable[[Seen, Task], bool]) -> list[Seen]:
         return [seen for seen in in_slices(self._alive) if _passes(seen, test)]
 
-    def _said(self, query: Query) -> dict[int, Said]:
+    def _said(self, query: Query) -> Mapping[int, Said]:
         """Return what the records say of each live task that a query finds."""
-        alive = [cell.number for _, cell in self._alive if cell is not None]
-        return add_up(tallied(self._ring.search(query)), alive)
+        numbers = Rows.of(self._alive).numbers
+        return add_up(tallied(self._ring.search(query)), numbers)
 
 
 def _passes(seen: Seen, test: Callable[[Seen, Task], bool]) -> bool:
-    task = seen[0]()
+    task = seen()
     return task is not None and test(seen, task)
 
 

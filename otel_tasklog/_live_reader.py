@@ -18,12 +18,13 @@ from otel_tasklog._config import check_names
 from otel_tasklog._errors import ConfigError, TaskNotFoundError
 from otel_tasklog._find import Finder, FoundTask
 from otel_tasklog.capture._record import TIMESTAMP_NS, TaskRecord
-from otel_tasklog.capture._tasks import known_cell
 from otel_tasklog.live._slices import in_slices
 from otel_tasklog.live._tasks import (
+    BY_RECORDS,
     Order,
+    Rows,
+    by_number,
     described,
-    in_order,
     is_waiting,
     look,
     number_of,
@@ -44,7 +45,7 @@ from otel_tasklog.store._summaries import Within
 from otel_tasklog.store._tallies import add_up, tallied
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any, Unpack
 
     from otel_tasklog._find import Meaning
@@ -121,26 +122,39 @@ class LiveReader:
         found = self._ring.search(query, timeout_seconds)
         alive, complete = look(loop)
         matching = bool(search.strip()) or any(v is not None for v in filters.values())
-        said = add_up(
-            tallied(found) if matching else self._ring.tallied(),
-            [cell.number for _, cell in alive if cell is not None],
-        )
-        wanted: list[tuple[Seen, Said | None]] = []
-        for seen in in_slices(alive):
-            own = said.get(number_of(seen) or 0)
+        rows = Rows.of(alive)
+
+        def tell(numbers: Iterable[int]) -> Mapping[int, Said]:
+            return add_up(tallied(found) if matching else self._ring.tallied(), numbers)
+
+        def is_wanted(seen: Seen, number: int) -> bool:
+            own = said.get(number)
             if own is None:
                 if matching:
-                    continue
+                    return False
             elif own[2][TIMESTAMP_NS] >= bound_ns:
-                continue
-            if not waiting or _waits(seen):
-                wanted.append((seen, own))
-        clean = self.port.clean
-        tasks = (described(seen, own, clean) for seen, own in in_order(wanted, sort))
-        listed = list(in_slices(islice(filter(None, tasks), limit)))
+                return False
+            return not waiting or is_waiting(seen)
+
+        # Of all that is alive, only if it says who is listed.
+        tells = matching or silent_seconds is not None or sort in BY_RECORDS
+        said: Mapping[int, Said] = tell(rows.numbers) if tells else {}
+        if matching or silent_seconds is not None or waiting:
+            rows = rows.only(is_wanted)
+        ordered = in_slices(rows.in_order(sort, said))
+        listed: list[LiveTask] = []
+        room = limit
+        while places := list(islice(ordered, room)):  # again if some end meanwhile
+            if not tells:
+                said = tell([rows.numbers[at] for at in places])
+            for at in in_slices(places):
+                own = said.get(rows.numbers[at])
+                task = described(rows.seen[at], own, self.port.clean)
+                listed += [task] if task is not None else ()
+            room = None if limit is None else limit - len(listed)
         return Listing(
             listed,
-            total=_total(len(listed), len(wanted), limit),
+            total=_total(len(listed), len(rows.seen), limit),
             complete=complete and found.complete,
         )
 
@@ -168,18 +182,17 @@ class LiveReader:
         if limit is not None:
             check_count("limit", limit, least=0)
         alive, complete = look(loop)
-        ordered = _by_number(alive)
+        ordered = by_number(alive)
         below = awaited_by_each(ordered) if by == "waits" else made_by_each(ordered)
-        everywhere = list(in_slices(places(len(ordered), below)))
-        found = (
-            placed(depth, again, ordered[at], self.port.clean)
-            for depth, at, again in everywhere
-        )
-        listed = list(in_slices(islice(filter(None, found), limit)))
+        listed: list[TaskPlace] = []
+        count = 0
+        for depth, at, again in in_slices(places(len(ordered), below)):
+            count += 1
+            if limit is None or len(listed) < limit:
+                place = placed(depth, again, ordered[at], self.port.clean)
+                listed += [place] if place is not None else ()
         return Listing(
-            listed,
-            total=_total(len(listed), len(everywhere), limit),
-            complete=complete,
+            listed, total=_total(len(listed), count, limit), complete=complete
         )
 
     def find_task(
@@ -203,7 +216,7 @@ class LiveReader:
         """
         alive, _ = look(loop)
         found = Finder(self._ring, alive, self.port.clean).find(task)
-        live = tuple(islice(self._named(_by_number(found.tasks)), MOST_NAMED))
+        live = tuple(islice(self._named(by_number(found.tasks)), MOST_NAMED))
         return FoundTask(what=found.what, where=found.where, live=live, hint=found.hint)
 
     def why(
@@ -227,20 +240,22 @@ class LiveReader:
             loop = task.get_loop()
         alive, _ = look(loop)
         found = self._meant(task, alive)
-        ordered = _by_number(found.tasks)
+        ordered = by_number(found.tasks)
         for place, seen in enumerate(ordered):
             report = self._report(seen, alive, records)
             if report is not None:
-                others = islice(self._named(ordered[place + 1 :]), MOST_NAMED)
+                also = [*ordered[place + 1 :], *found.also]
+                others = islice(self._named(also), MOST_NAMED)
                 return dataclasses.replace(report, others=tuple(others))
+        hint = f"; {found.hint}" if found.hint else ""
         raise TaskNotFoundError(
-            f"no live task: {found.what}; its records may still be in memory"
+            f"no live task: {found.what}; its records may still be in memory{hint}"
         )
 
     def _meant(self, task: int | str | asyncio.Task[Any], alive: list[Seen]) -> Meaning:
         finder = Finder(self._ring, alive, self.port.clean)
         if isinstance(task, asyncio.Task):
-            return finder.of_task((ref(task), known_cell(task)))
+            return finder.of_task(ref(task))
         return finder.find(task)
 
     def _report(self, seen: Seen, alive: list[Seen], records: int) -> TaskReport | None:
@@ -251,7 +266,7 @@ class LiveReader:
             newest = self._ring.select(Query(asyncio_task=number, limit=records))
         waiters = self._named(waiters_of(seen, alive))
         live = described(seen, own, self.port.clean)
-        task = seen[0]()
+        task = seen()
         if live is None or task is None:
             return None
         trace_id, span_id = span_of(task, TaskRecord(own[2]) if own else None)
@@ -267,20 +282,11 @@ class LiveReader:
         )
 
     def _named(self, tasks: Iterable[Seen]) -> Iterator[AwaitedTask]:
-        for link, _ in tasks:
-            task = link()
+        for seen in tasks:
+            task = seen()
             if task is not None:
                 yield named(task, self.port.clean)
             del task
-
-
-def _waits(seen: Seen) -> bool:
-    task = seen[0]()
-    return task is not None and is_waiting(task)
-
-
-def _by_number(tasks: Iterable[Seen]) -> list[Seen]:
-    return [seen for seen, _ in in_order([(seen, None) for seen in tasks], "number")]
 
 
 def _bound_ns(silent_seconds: object) -> float:

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = [
-    "IAC", "IS", "PROMPT_BEGINS", "PROMPT_ENDS", "SB", "SE", "TTYPE", "Telnet",
+    "DO", "IAC", "IP", "IS", "PROMPT_BEGINS", "PROMPT_ENDS", "SB", "SE", "TIMING_MARK",
+    "TTYPE", "WONT", "Telnet",
 ]  # fmt: skip
 
 IAC, SB, SE, WILL, NAWS, TTYPE, IS = (
     bytes([n]) for n in (255, 250, 240, 251, 31, 24, 0)
 )
+IP, DO, WONT, TIMING_MARK = (bytes([n]) for n in (244, 253, 252, 6))
 PROMPT_BEGINS, PROMPT_ENDS = b"\x1b[?2004h", b"\x1b[?2004l"
 WHERE_IS_THE_CURSOR, AT_THE_TOP = b"\x1b[6n", b"\x1b[1;1R"
 SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -205,6 +205,19 @@ def test_what_the_application_calls_so_goes_before_a_number(harness: Harness) ->
     asyncio.run(main())
 
 
+def test_a_task_that_is_called_by_its_number_could_mean_nothing_else(
+    harness: Harness,
+) -> None:
+    async def main() -> None:
+        async with Shop(harness) as shop:
+            number = await shop.start("worker", "order-1")
+            shop.tasks[0].set_name(str(number))
+            found = shop.find(str(number))
+            assert (found.what, found.hint) == (f"task #{number} {number}", "")
+
+    asyncio.run(main())
+
+
 def test_an_address_counts_only_while_its_task_is_alive(harness: Harness) -> None:
     async def main() -> None:
         async with Shop(harness) as shop:

@@ -12,6 +12,7 @@ from otel_tasklog.cli._console import make_console
 from otel_tasklog.cli._failures import FAILED, complain
 from otel_tasklog.cli._replies import unknown
 from otel_tasklog.viewer._members import Members
+from otel_tasklog.viewer._openapi import RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -50,6 +51,7 @@ def show_lists(
     lines: Callable[[Sequence[T], int], Iterable[str]],
     *,
     as_json: bool,
+    fewer: str = "",
     **parameters: object,
 ) -> None:
     """Print what the chosen processes list, and say on stderr what more there is.
@@ -63,7 +65,8 @@ def show_lists(
         read: Returns the values of an answer; raises ValueError if it is none.
         lines: Makes lines of them, of a terminal's width.
         as_json: Whether to print each as one JSON object on a line instead.
-        **parameters: The route's.
+        fewer: What to do about more than can ever be shown.
+        **parameters: The route's, ``limit`` among them.
 
     Raises:
         click.ClickException: No process can be asked.
@@ -79,6 +82,9 @@ def show_lists(
 
         return read_answer(peer, peer.get(path, **parameters), listed)
 
+    advice = "-n says how many at most"
+    if parameters["limit"] == RECORDS:
+        advice = f"no more can be{fewer}"
     found = [listed for _, listed in chosen.each(ask)]
     for each in found:
         if not each.complete:
@@ -86,7 +92,7 @@ def show_lists(
         elif each.total > len(each.values):
             complain(
                 f"{each.peer.name}: shown are {len(each.values)} of {each.total} "
-                f"{name}; -n says how many at most"
+                f"{name}; {advice}"
             )
     some = [each for each in found if each.values]
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click  # noqa: TID253 - see _commands
 
@@ -12,7 +12,7 @@ from otel_tasklog.cli._choose import choosing
 from otel_tasklog.cli._live_answers import show_lists
 from otel_tasklog.cli._seconds import Seconds
 from otel_tasklog.live._task_lines import task_lines
-from otel_tasklog.live._tasks import Order
+from otel_tasklog.live._task_options import limit_option, order_option, waiting_option
 from otel_tasklog.viewer._live_read import read_tasks
 from otel_tasklog.viewer._openapi import LONGEST_SECONDS, RECORDS, SHORTEST_SECONDS
 
@@ -28,7 +28,7 @@ __all__ = ["live"]
 @click.command("live")
 @query_argument
 @choosing
-@click.option("--waiting", is_flag=True, help="Only tasks that wait for something.")
+@waiting_option
 @click.option(
     "--silent",
     "silent_seconds",
@@ -36,23 +36,8 @@ __all__ = ["live"]
     metavar="SECONDS",
     help="Only tasks without a record for so long: 30s, 5m, 2h.",
 )
-@click.option(
-    "--sort",
-    "order",
-    type=click.Choice(get_args(Order)),
-    default="number",
-    show_default=True,
-    help="What comes first: what is oldest, has the most records or the worst level, "
-    "or is silent for the longest; or by name.",
-)
-@click.option(
-    "-n",
-    "--limit",
-    type=click.IntRange(1, RECORDS),
-    default=200,
-    show_default=True,
-    help="How many tasks to show at most, of each process.",
-)
+@order_option
+@limit_option("tasks of each process", RECORDS, default=200)
 @json_option
 def live(
     words: tuple[str, ...],
@@ -88,6 +73,7 @@ def live(
         read_tasks,
         lines,
         as_json=as_json,
+        fewer=": a QUERY, --waiting or --silent says which",
         q=" ".join(words),
         waiting=waiting,
         silent_seconds=silent_seconds,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click  # noqa: TID253 - see _commands
 
 from otel_tasklog.cli._asking import json_option
 from otel_tasklog.cli._choose import choosing
 from otel_tasklog.cli._live_answers import show_lists
-from otel_tasklog.live._tree import Branches
+from otel_tasklog.live._task_options import branches_option, limit_option
 from otel_tasklog.live._tree_lines import tree_lines
 from otel_tasklog.viewer._live_read import read_places
 from otel_tasklog.viewer._openapi import RECORDS
@@ -25,22 +25,8 @@ __all__ = ["tree"]
 
 @click.command("tree")
 @choosing
-@click.option(
-    "--by",
-    "branches",
-    type=click.Choice(get_args(Branches)),
-    default="waits",
-    show_default=True,
-    help="What is below a task: those that it waits for, or those that it made.",
-)
-@click.option(
-    "-n",
-    "--limit",
-    type=click.IntRange(1, RECORDS),
-    default=RECORDS,
-    show_default=True,
-    help="How many lines to show at most, of each process.",
-)
+@branches_option
+@limit_option("lines of each process", RECORDS, default=RECORDS)
 @json_option
 def tree(*, chosen: Chosen, branches: str, limit: int, as_json: bool) -> None:
     """Show which asyncio task waits for which, or who made whom.

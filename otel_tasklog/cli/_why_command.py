@@ -12,6 +12,7 @@ from otel_tasklog.cli._asking import json_option
 from otel_tasklog.cli._choose import choosing
 from otel_tasklog.cli._failures import Failure, Unreachable
 from otel_tasklog.cli._live_answers import print_json, print_texts, read_answer
+from otel_tasklog.live._task_options import records_option
 from otel_tasklog.live._why_lines import why_lines
 from otel_tasklog.viewer._live_read import read_report
 from otel_tasklog.viewer._openapi import REPORT_RECORDS
@@ -36,14 +37,7 @@ class _Report(NamedTuple):
 @click.command("why")
 @click.argument("task")
 @choosing
-@click.option(
-    "-n",
-    "--records",
-    type=click.IntRange(0, REPORT_RECORDS),
-    default=10,
-    show_default=True,
-    help="How many of its newest records to show at most.",
-)
+@records_option(REPORT_RECORDS)
 @json_option
 def why(*, task: str, chosen: Chosen, records: int, as_json: bool) -> None:
     """Show what keeps an asyncio task from going on.

@@ -8,6 +8,7 @@ attribute of it could be a program. So nothing here runs code of the application
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import functools
 import gc
@@ -17,11 +18,12 @@ from types import (
     AsyncGeneratorType,
     CoroutineType,
     FrameType,
+    FunctionType,
     GeneratorType,
     GetSetDescriptorType,
     MemberDescriptorType,
 )
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeGuard, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +35,7 @@ __all__ = [
     "awaitables_of",
     "chain_of",
     "class_name",
+    "closed_over",
     "coroutine_of",
     "inside",
     "is_pending",
@@ -220,3 +223,25 @@ def inside(value: object, name: str) -> object:
         return object.__getattribute__(value, name)
     except AttributeError:
         return None
+
+
+def closed_over(future: object, variables: Mapping[str, str]) -> list[object]:
+    """Return what functions of asyncio's that are called once a future is done know.
+
+    Args:
+        future: The future.
+        variables: By the qualified name of each such function, which of the variables
+            around it.
+    """
+    callbacks = cast("list[tuple[object, object]] | None", inside(future, "_callbacks"))
+    values: list[object] = []
+    for callback, _ in callbacks or ():
+        if type(callback) is not FunctionType:
+            continue
+        code = callback.__code__
+        variable = variables.get(code.co_qualname)
+        if variable in code.co_freevars and owner_of(code.co_filename) is Owner.PYTHON:
+            cell = (callback.__closure__ or ())[code.co_freevars.index(variable)]
+            with contextlib.suppress(ValueError):  # it is not assigned yet
+                values.append(cell.cell_contents)
+    return values

@@ -4,6 +4,10 @@ There may be ten thousand of them, so they are looked at in slices. Between two 
 loops run on, and a task may end: meanwhile none is referred to but weakly. Otherwise
 it would be freed, and an exception of it that nobody retrieved be reported, on the
 thread that looks.
+
+Nothing is made for each of them that Python's garbage collector keeps a list of. Ten
+thousand such objects at every question would have it go through all of the process,
+again and again, and nobody else runs meanwhile.
 """
 
 from __future__ import annotations
@@ -13,9 +17,11 @@ import dataclasses
 import heapq
 import math
 import re
+import sys
+from functools import partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
-from weakref import ref
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from weakref import getweakrefs, ref
 
 from otel_tasklog._errors import ConfigError
 from otel_tasklog.capture._record import ORIGIN, TIMESTAMP_NS, Origin, TaskRecord
@@ -27,11 +33,11 @@ from otel_tasklog.live._await_chain import (
     name_of,
     waiter_of,
 )
-from otel_tasklog.live._slices import in_slices, rest
+from otel_tasklog.live._slices import in_pieces, in_slices, rest
 from otel_tasklog.live._waits import all_tasks, wait_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from otel_tasklog.capture._record import Sealed
     from otel_tasklog.capture._tasks import TaskCell
@@ -39,17 +45,22 @@ if TYPE_CHECKING:
     from otel_tasklog.live._waits import TaskWait
 
 __all__ = [
+    "BY_RECORDS",
     "LiveTask",
     "Order",
+    "Rows",
     "Said",
     "Seen",
+    "by_number",
     "coroutine_name",
     "described",
-    "in_order",
     "is_waiting",
     "look",
     "number_of",
 ]
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 Order: TypeAlias = Literal["number", "name", "records", "worst", "silent"]
 """How live tasks are sorted: by number, which is by age; by name; those with the most
@@ -58,8 +69,8 @@ records, with the worst of them, or silent for the longest first."""
 Clean: TypeAlias = "Callable[[str], str]"
 """Makes of a name what records have."""
 
-AT_ONCE: Final = 500
-"""So many tasks are looked at, or sorted, in one go, which takes no millisecond."""
+UNNUMBERED: Final = sys.maxsize
+"""Stands for the number of a task without one, after all others."""
 
 _LEVEL: Final = Origin._fields.index("level")
 _LEVEL_NAME: Final = Origin._fields.index("severity_text")
@@ -106,8 +117,8 @@ Said: TypeAlias = "tuple[int, Sealed, Sealed]"
 """Of a task's records: how many there are, one of the highest level, the newest."""
 
 
-Seen: TypeAlias = "tuple[ref[Task], TaskCell | None]"
-"""A task that was alive when it was looked for, and its cell, if it has one."""
+Seen: TypeAlias = "ref[Task]"
+"""A task that was alive when it was looked for."""
 
 
 def look(loop: asyncio.AbstractEventLoop | None = None) -> tuple[list[Seen], bool]:
@@ -132,22 +143,30 @@ def look(loop: asyncio.AbstractEventLoop | None = None) -> tuple[list[Seen], boo
         if found is None:
             complete = False
             continue
-        links = list(map(ref, found))
+        seen += _links(found)
         del found
         rest()  # in so many steps that asyncio takes, nobody else can be let in
-        for at in in_slices(range(0, len(links), AT_ONCE)):
-            seen += _with_cells(links[at : at + AT_ONCE])
     return seen, complete
 
 
-def _with_cells(links: list[ref[Task]]) -> list[Seen]:
-    return [(link, known_cell(task)) for link in links if (task := link()) is not None]
+def _links(tasks: Iterable[Task]) -> list[Seen]:
+    """Return a weak reference to each: the oldest, by which asyncio itself knows it.
+
+    Up to Python 3.13 there is one, so that none need be made.
+    """
+    return [
+        links[-1]
+        if (links := getweakrefs(task)) and type(links[-1]) is ref
+        else ref(task)
+        for task in tasks
+    ]
 
 
 def number_of(seen: Seen) -> int | None:
-    """Return a task's number, if it has one."""
-    cell = seen[1]
-    return None if cell is None else cell.number
+    """Return a task's number, if it has one, and the task is still there."""
+    task = seen()
+    cell = known_cell(task) if task is not None else None
+    return cell.number if cell is not None else None
 
 
 def _loops() -> tuple[list[asyncio.AbstractEventLoop], bool]:
@@ -159,9 +178,10 @@ def _loops() -> tuple[list[asyncio.AbstractEventLoop], bool]:
     return loops if running in loops else [*loops, running], complete
 
 
-def is_waiting(task: Task) -> bool:
+def is_waiting(seen: Seen) -> bool:
     """Return whether a task waits for more than its turn."""
-    return bool(is_pending(waiter_of(task)))
+    task = seen()
+    return task is not None and bool(is_pending(waiter_of(task)))
 
 
 def coroutine_name(task: Task) -> str:
@@ -175,10 +195,10 @@ def coroutine_name(task: Task) -> str:
 
 def described(seen: Seen, said: Said | None, clean: Clean) -> LiveTask | None:
     """Return what is known of a task, or None if it is done."""
-    link, cell = seen
-    task = link()
+    task = seen()
     if task is None or not is_pending(task):
         return None
+    cell = known_cell(task)
     return LiveTask(
         number=cell.number if cell is not None else None,
         parent=cell.parent if cell is not None else None,
@@ -203,58 +223,123 @@ def _job_of(cell: TaskCell | None, said: Said | None, clean: Clean) -> str | Non
     return TaskRecord(said[2]).task_id
 
 
-_Row: TypeAlias = "tuple[Seen, Said | None]"
-_Key: TypeAlias = "tuple[float, str, float]"
+class Rows:
+    """Live tasks and their numbers, side by side.
+
+    Args:
+        seen: The tasks.
+        numbers: Their numbers, or `UNNUMBERED`.
+
+    Attributes:
+        seen: The tasks.
+        numbers: Theirs.
+    """
+
+    def __init__(self, seen: Sequence[Seen], numbers: Sequence[int]) -> None:
+        self.seen = seen
+        self.numbers = numbers
+
+    @classmethod
+    def of(cls, seen: Sequence[Seen]) -> Rows:
+        """Look up the numbers of some tasks."""
+        return cls(seen, _all_of(_numbers, seen))
+
+    def only(self, test: Callable[[Seen, int], bool]) -> Rows:
+        """Return those of which a test is true: of the task, and its number."""
+        seen: list[Seen] = []
+        numbers: list[int] = []
+        for at in in_slices(range(len(self.seen))):
+            if test(self.seen[at], self.numbers[at]):
+                seen.append(self.seen[at])
+                numbers.append(self.numbers[at])
+        return Rows(seen, numbers)
+
+    def in_order(self, order: Order, said: Mapping[int, Said]) -> Iterator[int]:
+        """Yield the places of the tasks in an order; ties are by number.
+
+        Args:
+            order: Which. By number, those without one are the last, by name.
+            said: What the records say of each, if the order is by that.
+        """
+        first, then = self._keys(order, said)
+
+        def key(at: int) -> tuple[Any, Any]:
+            return first[at], then[at]
+
+        parts = [sorted(piece, key=key) for piece in in_pieces(range(len(first)))]
+        return heapq.merge(*parts, key=key)
+
+    def _keys(
+        self, order: Order, said: Mapping[int, Said]
+    ) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Return what the tasks are sorted by first, and what then.
+
+        Each looked up once: one of a task that ends meanwhile would be another.
+        """
+        if order == "number":
+            return self.numbers, _all_of(self._other_names, range(len(self.seen)))
+        if order == "name":
+            return _all_of(partial(map, _sortable_name), self.seen), self.numbers
+        of = BY_RECORDS[order]
+
+        def keys(numbers: Sequence[int]) -> list[float]:
+            return [of(said.get(number)) for number in numbers]
+
+        return _all_of(keys, self.numbers), self.numbers
+
+    def _other_names(self, places: Sequence[int]) -> list[str]:
+        """Return the names of those without a number; empty for the others."""
+        return [
+            _sortable_name(self.seen[at]) if self.numbers[at] == UNNUMBERED else ""
+            for at in places
+        ]
 
 
-def in_order(tasks: Sequence[_Row], order: Order) -> Iterator[_Row]:
-    """Yield tasks in an order; ties are by number, and the unnumbered by name."""
-    key = _KEYS[order]
-    starts = range(0, len(tasks), AT_ONCE)
-    parts = [sorted(tasks[at : at + AT_ONCE], key=key) for at in in_slices(starts)]
-    yield from in_slices(heapq.merge(*parts, key=key))
+def by_number(seen: Sequence[Seen]) -> list[Seen]:
+    """Return tasks in the order of their numbers, and those without one by name."""
+    return [seen[at] for at in in_slices(Rows.of(seen).in_order("number", {}))]
 
 
-def _by_number(row: _Row) -> _Key:
-    cell = row[0][1]
-    return (0, "", cell.number) if cell is not None else (1, _sortable_name(row), 0)
+def _numbers(seen: Sequence[Seen]) -> list[int]:
+    return [
+        cell.number
+        if (task := link()) is not None and (cell := known_cell(task)) is not None
+        else UNNUMBERED
+        for link in seen
+    ]
 
 
-def _by_name(row: _Row) -> _Key:
-    return 0, _sortable_name(row), _number(row)
+def _most_records(said: Said | None) -> float:
+    return -said[0] if said is not None else 0
 
 
-def _by_records(row: _Row) -> _Key:
-    return -row[1][0] if row[1] is not None else 0, "", _number(row)
+def _worst(said: Said | None) -> float:
+    return -said[1][ORIGIN][_LEVEL] if said is not None else math.inf
 
 
-def _by_worst(row: _Row) -> _Key:
-    said = row[1]
-    highest = -said[1][ORIGIN][_LEVEL] if said is not None else math.inf
-    return highest, "", _number(row)
+def _newest_ns(said: Said | None) -> float:
+    return said[2][TIMESTAMP_NS] if said is not None else math.inf
 
 
-def _by_silence(row: _Row) -> _Key:
-    last_ns = row[1][2][TIMESTAMP_NS] if row[1] is not None else math.inf
-    return last_ns, "", _number(row)
-
-
-def _number(row: _Row) -> float:
-    return number_of(row[0]) or math.inf
-
-
-_KEYS: Final[dict[str, Callable[[_Row], _Key]]] = {
-    "number": _by_number,
-    "name": _by_name,
-    "records": _by_records,
-    "worst": _by_worst,
-    "silent": _by_silence,
+BY_RECORDS: Final[Mapping[str, Callable[[Said | None], float]]] = {
+    "records": _most_records,
+    "worst": _worst,
+    "silent": _newest_ns,
 }
+"""The orders that are by what records say, and what a task is sorted by."""
 
 
-def _sortable_name(row: _Row) -> str:
+def _sortable_name(seen: Seen) -> str:
     """Return a name in which all numbers are of one length, so that 9 is before 10."""
-    task = row[0][0]()
+    task = seen()
     if task is None:
         return ""
     return _DIGITS.sub(lambda digits: digits[0].rjust(20, "0"), name_of(task))
+
+
+def _all_of(of: Callable[[Sequence[T]], Iterable[U]], items: Sequence[T]) -> list[U]:
+    """Return what a function makes of all items, some of which it is given at once."""
+    made: list[U] = []
+    for piece in in_pieces(items):
+        made += of(piece)
+    return made

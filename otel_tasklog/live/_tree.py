@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from otel_tasklog.live._await_chain import inside, is_pending, is_task, name_of
+from otel_tasklog.capture._tasks import known_cell
+from otel_tasklog.live._await_chain import is_pending, name_of
+from otel_tasklog.live._awaited_by import told_to_await
 from otel_tasklog.live._slices import in_slices
 from otel_tasklog.live._tasks import coroutine_name, number_of
 from otel_tasklog.live._waits import awaited_of, wait_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from weakref import ref
 
-    from otel_tasklog.live._await_chain import Task
     from otel_tasklog.live._tasks import Clean, Seen
     from otel_tasklog.live._waits import TaskWait
 
@@ -74,10 +74,10 @@ class TaskPlace:
 def awaited_by_each(tasks: Sequence[Seen]) -> Edges:
     """Return whom each of some tasks waits for, in the order of the tasks."""
     # By addresses, of which one can only mean another task if its own is done.
-    place_of = {_address(link): at for at, (link, _) in enumerate(in_slices(tasks))}
+    place_of = {_address(seen): at for at, seen in enumerate(in_slices(tasks))}
     awaited: defaultdict[int, set[int]] = defaultdict(set)
-    for place, (link, _) in enumerate(in_slices(tasks)):
-        below, above = _beside(link)
+    for place, seen in enumerate(in_slices(tasks)):
+        below, above = _beside(seen)
         for other in below:
             if other in place_of:
                 awaited[place].add(place_of[other])
@@ -87,56 +87,44 @@ def awaited_by_each(tasks: Sequence[Seen]) -> Edges:
     return {place: sorted(others) for place, others in in_slices(awaited.items())}
 
 
-def _address(link: ref[Task]) -> int:
-    return id(link())
+def _address(seen: Seen) -> int:
+    return id(seen())
 
 
-def _beside(link: ref[Task]) -> tuple[list[int], list[int]]:
+def _beside(seen: Seen) -> tuple[list[int], list[int]]:
     """Return whom a task waits for, and of whom asyncio says that they wait for it."""
-    task = link()
+    task = seen()
     if task is None:
         return [], []
-    return [*map(id, awaited_of(task))], [*map(id, _told_to_await(task))]
+    return [*map(id, awaited_of(task))], [*map(id, told_to_await(task))]
 
 
 def waiters_of(task: Seen, alive: Sequence[Seen]) -> list[Seen]:
     """Return those of the live tasks that wait for one."""
-    address = _address(task[0])
-    told = frozenset(_beside(task[0])[1])
+    address = _address(task)
+    told = frozenset(_beside(task)[1])
     return [
-        (link, cell)
-        for link, cell in in_slices(alive)
-        if address in _beside(link)[0] or _address(link) in told
+        seen
+        for seen in in_slices(alive)
+        if address in _beside(seen)[0] or _address(seen) in told
     ]
-
-
-def _told_to_await(task: Task) -> Iterator[Task]:
-    """Yield the tasks that wait for one, as asyncio knows from Python 3.14 on.
-
-    Also by what was made in C, or told by ``asyncio.future_add_to_awaited_by()``. Its
-    ``capture_call_graph()`` would follow a cycle until the stack is full.
-    """
-    unseen: list[object] = [task]
-    known = {id(task)}
-    while unseen:
-        waiters: Any = inside(unseen.pop(), "_asyncio_awaited_by")
-        for each in waiters or ():
-            if is_task(each):
-                yield each
-            elif id(each) not in known:  # of several, such as gather()'s
-                known.add(id(each))
-                unseen.append(each)
 
 
 def made_by_each(tasks: Sequence[Seen]) -> Edges:
     """Return whom each of some tasks made, as far as both have a number."""
     place_of = {number_of(seen): at for at, seen in enumerate(in_slices(tasks))}
     made: defaultdict[int, list[int]] = defaultdict(list)
-    for place, (_, cell) in enumerate(in_slices(tasks)):
-        parent = cell.parent if cell is not None else None
+    for place, seen in enumerate(in_slices(tasks)):
+        parent = _parent_of(seen)
         if parent is not None and parent in place_of:
             made[place_of[parent]].append(place)
     return made
+
+
+def _parent_of(seen: Seen) -> int | None:
+    task = seen()
+    cell = known_cell(task) if task is not None else None
+    return cell.parent if cell is not None else None
 
 
 def places(count: int, below: Edges) -> Iterator[Place]:
@@ -175,7 +163,7 @@ def placed(
     depth: int, again: Again | None, seen: Seen, clean: Clean
 ) -> TaskPlace | None:
     """Return a task in its place, or None if it is done."""
-    task = seen[0]()
+    task = seen()
     if task is None or not is_pending(task):
         return None
     return TaskPlace(

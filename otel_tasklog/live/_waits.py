@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 from otel_tasklog.capture._tasks import known_cell
@@ -21,6 +20,7 @@ from otel_tasklog.live._await_chain import (
     Owner,
     chain_of,
     class_name,
+    closed_over,
     coroutine_of,
     inside,
     is_pending,
@@ -33,6 +33,7 @@ from otel_tasklog.live._await_chain import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from types import FrameType
 
     from otel_tasklog.live._await_chain import Task
 
@@ -80,6 +81,9 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "open_unix_connection": "socket",
 }
 """What asyncio's coroutines wait for, by their qualified names."""
+
+_SHIELD: Final = {"shield.<locals>._outer_done_callback": "inner"}
+_EXECUTOR: Final = {"_chain_future.<locals>._call_check_cancel": "source"}
 
 _STREAMS: Final = frozenset({"StreamReader", "StreamWriter"})
 _OF_LOOPS: Final = ("sock_", "create_", "getaddrinfo", "getnameinfo", "start_tls")
@@ -210,17 +214,33 @@ def _cause_of(task: Task, below: list[FrameType]) -> _Cause:
         return _Cause("ready", "not started" if runs is None else "ready")
     if is_pending(waiter) is False:
         return _Cause("ready", "ready")
-    if is_task(waiter):
-        return _Cause("task", "", [waiter])
-    if class_name(type(waiter)) == "_GatheringFuture":
-        return _together("gather", inside(waiter, "_children"))
+    future = _awaited_future(waiter, below)
+    if is_task(future):
+        return _Cause("task", "", [future])
+    if _is_gathering(future):
+        return _together("gather", inside(future, "_children"))
     for frame in below:
         code = frame.f_code
         kind = _kind_of(code.co_qualname)
         if kind is not None and owner_of(code.co_filename) is Owner.PYTHON:
             return _called(kind, code.co_qualname, frame)
-    name = below[0].f_code.co_qualname if below else "future"
-    return _behind(waiter) or _Cause("future", name)
+    if closed_over(future, _EXECUTOR):
+        return _Cause("executor", "executor")
+    return _Cause("future", below[0].f_code.co_qualname if below else "future")
+
+
+def _awaited_future(waiter: object, below: list[FrameType]) -> object:
+    """Return the future that counts: not that of ``wait_for()`` or ``shield()``."""
+    if below and below[-1].f_code.co_qualname == "wait_for":
+        future = below[-1].f_locals.get("fut")
+        waiter = future if is_pending(future) else waiter
+    while shielded := closed_over(waiter, _SHIELD):
+        waiter = shielded[0]
+    return waiter
+
+
+def _is_gathering(future: object) -> bool:
+    return class_name(type(future)) == "_GatheringFuture"
 
 
 @functools.lru_cache(maxsize=4_096)
@@ -249,8 +269,9 @@ def _called(kind: Kind, name: str, frame: FrameType) -> _Cause:
         return _together(name, frame.f_locals.get("fs"))
     if name == "TaskGroup.__aexit__":
         return _together("TaskGroup", inside(frame.f_locals.get("self"), "_tasks"))
-    if kind == "tasks":
-        return _Cause(kind, "as_completed")
+    if kind == "tasks":  # from Python 3.13 on it tells of which
+        futures = _members(inside(frame.f_locals.get("self"), "_todo"))
+        return _Cause(kind, "as_completed", _tasks_behind(futures))
     if kind == "socket":
         name = name.rpartition(".")[2]  # asyncio's and uvloop's loops are alike
     return _Cause(kind, name)
@@ -258,23 +279,29 @@ def _called(kind: Kind, name: str, frame: FrameType) -> _Cause:
 
 def _together(name: str, members: object) -> _Cause:
     """Return the cause that is several futures, of which some may be tasks."""
-    futures: list[object] = []
+    pending = [each for each in _members(members) if is_pending(each)]
+    return _Cause("tasks", f"{name}({len(pending)})", _tasks_behind(pending))
+
+
+def _members(members: object) -> list[object]:
     if type(members) is list or type(members) is set:
-        futures = [*cast("Any", members).copy()]  # in one step: they come and go
-    pending = [each for each in futures if is_pending(each)]
-    return _Cause("tasks", f"{name}({len(pending)})", [*filter(is_task, pending)])
+        return [*cast("Any", members).copy()]  # in one step: they come and go
+    return []
 
 
-def _behind(waiter: object) -> _Cause | None:
-    """Return the cause that is not the future itself: a task it shields, a thread."""
-    callbacks = cast("list[tuple[object, object]] | None", inside(waiter, "_callbacks"))
-    for callback, _ in callbacks or ():
-        if type(callback) is FunctionType:
-            code = callback.__code__
-            if code.co_qualname == "_chain_future.<locals>._call_check_cancel":
-                return _Cause("executor", "executor")
-            if code.co_qualname == "shield.<locals>._outer_done_callback":
-                cell = (callback.__closure__ or ())[code.co_freevars.index("inner")]
-                inner: object = cell.cell_contents
-                return _Cause("task", "", [inner]) if is_task(inner) else None
-    return None
+def _tasks_behind(futures: Sequence[object]) -> list[Task]:
+    """Return the tasks among futures, and behind those of gather() and shield()."""
+    unseen = [*futures]
+    known = set(map(id, unseen))
+    found: list[Task] = []
+    for future in unseen:  # which grows meanwhile
+        if not is_pending(future):
+            continue
+        if is_task(future):
+            found.append(future)
+            continue
+        inner = _members(inside(future, "_children")) if _is_gathering(future) else []
+        inner += closed_over(future, _SHIELD)
+        unseen += [each for each in inner if id(each) not in known]
+        known.update(map(id, inner))
+    return found

@@ -18,7 +18,7 @@ from otel_tasklog.monitor import (
     _logs_command,
     _tasks_command,
 )
-from otel_tasklog.monitor._completion import WordCompleter
+from otel_tasklog.monitor._completion import WordCompleter, Words
 
 __all__ = ["register"]
 
@@ -30,4 +30,6 @@ def register() -> None:
     _logs_command.add()
     _level_command.add()
     _delivery_commands.add()
-    cast("Any", commands).ClickCompleter = WordCompleter
+    aiomonitors = cast("Any", commands)
+    aiomonitors.ClickCompleter = WordCompleter
+    aiomonitors.shlex = Words

@@ -1,6 +1,7 @@
-"""What the Tab key completes in a telnet session.
+"""The words of a line in a telnet session, and what the Tab key makes of the last.
 
-aiomonitor's own takes ``order-1`` for three words, of which it completes the last.
+aiomonitor's own completion takes ``order-1`` for three words, of which it completes the
+last; and a quotation that does not end it answers with a traceback.
 
 Imported only when a monitor starts.
 """
@@ -10,7 +11,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from click.shell_completion import ShellComplete  # noqa: TID253 - this module is imported inside a function
+import click  # noqa: TID253 - this module is imported inside a function
+from click.shell_completion import ShellComplete  # noqa: TID253 - ditto
 from prompt_toolkit.completion import Completer, Completion
 
 if TYPE_CHECKING:
@@ -20,7 +22,26 @@ if TYPE_CHECKING:
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
 
-__all__ = ["WordCompleter"]
+__all__ = ["WordCompleter", "Words"]
+
+
+class Words:
+    """Stands for the module ``shlex``, and says in one line what is wrong."""
+
+    @staticmethod
+    def split(line: str) -> list[str]:
+        """Return the words of a line.
+
+        Raises:
+            click.UsageError: A quotation does not end, or nothing is escaped.
+        """
+        try:
+            return shlex.split(line)
+        except ValueError as error:
+            raise click.UsageError(
+                f"{error}: what has ' \" or \\ in it must be in quotes, or have a "
+                "\\ before each"
+            ) from None
 
 
 class WordCompleter(Completer):

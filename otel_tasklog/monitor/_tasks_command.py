@@ -8,22 +8,32 @@ from __future__ import annotations
 import asyncio
 import datetime
 import time
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final
 
 import click  # noqa: TID253 - this module is imported inside a function
 
 from otel_tasklog._text import count_of
 from otel_tasklog.live._task_lines import task_lines
-from otel_tasklog.live._tasks import Order
-from otel_tasklog.live._tree import Branches
+from otel_tasklog.live._task_options import (
+    branches_option,
+    limit_option,
+    order_option,
+    records_option,
+    waiting_option,
+)
 from otel_tasklog.live._tree_lines import tree_lines
 from otel_tasklog.live._why_lines import why_lines
 from otel_tasklog.monitor._options import complete_task, duration
 from otel_tasklog.monitor._session import SEARCH_SECONDS, Session, add_command, run
 
+if TYPE_CHECKING:
+    from otel_tasklog.live._tasks import Order
+    from otel_tasklog.live._tree import Branches
+
 __all__ = ["add"]
 
 MOST_TASKS: Final = 1_000
+MOST_RECORDS: Final = 100
 _DAYS_SECONDS: Final = 30 * 86_400.0
 
 _TASKS: Final = """List the live tasks and what each last said.
@@ -68,7 +78,7 @@ def add() -> None:
 
 
 @click.argument("query", nargs=-1)
-@click.option("--waiting", is_flag=True, help="Only those that wait for something.")
+@waiting_option
 @click.option(
     "--silent",
     "silent_seconds",
@@ -76,22 +86,8 @@ def add() -> None:
     metavar="30s",
     help="Only those without a record for so long.",
 )
-@click.option(
-    "--sort",
-    "order",
-    type=click.Choice(get_args(Order)),
-    default="number",
-    show_default=True,
-    help="What comes first.",
-)
-@click.option(
-    "-n",
-    "limit",
-    type=click.IntRange(1, MOST_TASKS),
-    default=100,
-    show_default=True,
-    help="How many tasks.",
-)
+@order_option
+@limit_option("tasks", MOST_TASKS, default=100)
 def _tasks(
     context: click.Context,
     *,
@@ -128,22 +124,8 @@ def _tasks(
     run(context, work)
 
 
-@click.option(
-    "--by",
-    "branches",
-    type=click.Choice(get_args(Branches)),
-    default="waits",
-    show_default=True,
-    help="What stands below a task.",
-)
-@click.option(
-    "-n",
-    "limit",
-    type=click.IntRange(1, MOST_TASKS),
-    default=200,
-    show_default=True,
-    help="How many lines.",
-)
+@branches_option
+@limit_option("lines", MOST_TASKS, default=200)
 def _tree(context: click.Context, *, branches: Branches, limit: int) -> None:
     async def work(session: Session) -> None:
         found = await asyncio.to_thread(
@@ -164,14 +146,7 @@ def _tree(context: click.Context, *, branches: Branches, limit: int) -> None:
 
 
 @click.argument("task", shell_complete=complete_task)
-@click.option(
-    "-n",
-    "records",
-    type=click.IntRange(0, 100),
-    default=10,
-    show_default=True,
-    help="How many of its records.",
-)
+@records_option(MOST_RECORDS)
 def _why(context: click.Context, *, task: str, records: int) -> None:
     async def work(session: Session) -> None:
         report = await asyncio.to_thread(

@@ -18,6 +18,13 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Final
 
+from prompt_toolkit.contrib.telnet.protocol import (
+    DO,
+    IAC,
+    IP,
+    WONT,
+    TelnetProtocolParser,
+)
 from prompt_toolkit.contrib.telnet.server import TelnetConnection, TelnetServer
 from prompt_toolkit.input import create_pipe_input
 
@@ -47,7 +54,8 @@ UNREAD_BYTES: Final = 4_096
 
 _ACCEPT_PAUSE_SECONDS: Final = 1.0
 _END_SECONDS: Final = 1.0
-_IAC: Final = b"\xff"
+_CTRL_C: Final = b"\x03"
+_TIMING_MARK: Final = b"\x06"
 
 _log = logging.getLogger("otel_tasklog")
 
@@ -97,12 +105,39 @@ class _Client(socket.socket):
             data = b""
         # A telnet client answers the options first. What comes from a web page
         # starts with GET or POST, and might go on with a command.
-        self._negotiated = self._negotiated or data.startswith(_IAC)
+        self._negotiated = self._negotiated or data.startswith(IAC)
         if not self._negotiated:
             data = b""
         if not data and not self.has_session:
             self.when_lost()  # or it would have its place for the whole time-out
         return data
+
+
+class _Parser(TelnetProtocolParser):
+    """Takes telnet's own interrupt for Ctrl-C.
+
+    Args:
+        like: Has the callbacks.
+        client: Is answered.
+    """
+
+    def __init__(self, like: TelnetProtocolParser, client: socket.socket) -> None:
+        super().__init__(
+            like.data_received_callback,
+            like.size_received_callback,
+            like.ttype_received_callback,
+        )
+        self._client = client
+
+    def command_received(self, command: bytes, data: bytes) -> None:
+        """Handle a command; *data* is its option, if it has one."""
+        if command == IP:
+            self.received_data(_CTRL_C)
+        elif (command, data) == (DO, _TIMING_MARK):
+            # What some send after it: until it is answered they show nothing.
+            self._client.send(IAC + WONT + _TIMING_MARK)
+        else:
+            super().command_received(command, data)
 
 
 class _Connection(TelnetConnection):
@@ -111,6 +146,10 @@ class _Connection(TelnetConnection):
     What arrives goes through a pipe, and writing to one that is full would stop the UI
     thread, with it the reader, for ever.
     """
+
+    def take_interrupts(self) -> None:
+        """Let telnet's own interrupt be Ctrl-C, before anything is received."""
+        self.parser = _Parser(self.parser, self.conn)
 
     def limit_input(self) -> None:
         """Let no more than `UNREAD_BYTES` wait. Windows has no such pipe."""
@@ -208,6 +247,7 @@ class TelnetListener(TelnetServer):
                         vt100_input=pipe,
                         enable_cpr=self.enable_cpr,
                     )
+                    connection.take_interrupts()
                     connection.limit_input()
                     self.connections.add(connection)
                     try:

@@ -81,6 +81,23 @@ def test_with_a_limit_it_is_said_how_many_there_are(
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("live", ": a QUERY, --waiting or --silent says which"), ("tree", "")],
+)
+def test_at_the_highest_limit_it_is_not_said_to_raise_it(
+    shop: Served,
+    command: Callable[..., Ran],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    advice: str,
+) -> None:
+    monkeypatch.setattr(_live_answers, "RECORDS", 1)
+    ran = command(name, "-n", "1")
+    assert ran.status == 0
+    assert ran.errors.endswith(f"; no more can be{advice}\n")
+
+
 @pytest.mark.parametrize("by", ["waits", "parents"])
 def test_a_tree_has_below_a_task_what_it_waits_for_or_made(
     shop: Served, command: Callable[..., Ran], by: str

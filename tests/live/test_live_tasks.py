@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +29,8 @@ from otel_tasklog.live import _slices, _tasks
 if TYPE_CHECKING:
     from conftest import Harness
     from loops import Run
+
+    from otel_tasklog.live._tasks import Order
 
 run_in = pytest.mark.parametrize("run", LOOPS)
 
@@ -382,6 +386,11 @@ def test_a_coroutine_of_anybodys_own_class_is_told_without_running_it(
     asyncio.run(main())
 
 
+def slice_each_step(monkeypatch: pytest.MonkeyPatch, tasks: int = 1) -> None:
+    monkeypatch.setattr(_slices, "SLICE_SECONDS", -1)
+    monkeypatch.setattr(_slices, "AT_ONCE", tasks)
+
+
 QUESTIONS: dict[str, Callable[[TaskLog, asyncio.AbstractEventLoop], object]] = {
     "live_tasks": lambda tasklog, loop: tasklog.live_tasks(loop=loop, sort="name"),
     "waiting": lambda tasklog, loop: tasklog.live_tasks(loop=loop, waiting=True),
@@ -409,7 +418,7 @@ def test_a_task_that_ends_while_it_is_looked_at_ends_on_its_own_thread(
         await end.wait()
         return Result()
 
-    monkeypatch.setattr(_slices, "SLICE_SECONDS", -1)  # each step is a slice
+    slice_each_step(monkeypatch)
     monkeypatch.setattr(_slices, "rest", lambda: (turns.wait(), turns.wait()))
 
     async def main() -> None:
@@ -448,7 +457,7 @@ def test_the_interpreter_is_let_go_of_between_slices(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rests: list[None] = []
-    monkeypatch.setattr(_slices, "SLICE_SECONDS", -1)  # each step is a slice
+    slice_each_step(monkeypatch)
     monkeypatch.setattr(_slices, "rest", lambda: rests.append(None))
 
     async def main() -> None:
@@ -459,6 +468,48 @@ def test_the_interpreter_is_let_go_of_between_slices(
 
     asyncio.run(main())
     assert len(rests) > 2 * 20
+
+
+@pytest.mark.parametrize("sort", sorted(ORDERS))
+def test_nothing_is_made_of_each_task_for_the_garbage_collector_to_look_at(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, sort: Order
+) -> None:
+    """Else a question of ten thousand would have it look at the whole process."""
+    made: list[int] = []
+    slice_each_step(monkeypatch, tasks=100)
+    monkeypatch.setattr(_slices, "rest", lambda: made.append(gc.get_count()[0]))
+
+    async def main() -> None:
+        async with Workers(harness) as workers:
+            says = [workers.says(20) for _ in range(2_000)]
+            workers.tasks += map(asyncio.create_task, says)
+            await asyncio.sleep(0)
+            tasklog = harness.tasklog
+            assert await tasklog.aflush()
+            tasklog.live_tasks(sort=sort, limit=10)  # what is kept is made now
+            asked, before = len(made), gc.get_count()[0]
+            assert (
+                len(tasklog.live_tasks("at", sort=sort, waiting=True, limit=10)) == 10
+            )
+            assert len(tasklog.live_tasks(sort=sort, limit=10)) == 10
+            assert max(made[asked:]) - before < 1_000
+
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
+
+
+def test_a_task_that_only_a_proxy_refers_to_is_told(harness: Harness) -> None:
+    async def main() -> None:
+        async with Workers(harness) as workers:
+            await workers.start("behind", workers.says())
+            proxy = weakref.proxy(workers.tasks[0])
+            assert await workers.names() == ["behind"]
+            assert not proxy.done()
+
+    asyncio.run(main())
 
 
 def test_a_number_is_drawn_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from otel_tasklog import ConfigError, TaskPlace
 from otel_tasklog.live._tree import places
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from conftest import Harness
     from loops import Run
@@ -111,6 +111,64 @@ def test_what_wait_for_waits_for_stands_below(harness: Harness, run: Run) -> Non
         return drawn([each for each in tree if each.name in {"inner", "outer"}])
 
     assert run(main()) == ["outer", "  inner"]
+
+
+async def nested_gather(task: asyncio.Task[Any]) -> None:
+    await asyncio.gather(asyncio.gather(task))
+
+
+async def shield_of_gather(task: asyncio.Task[Any]) -> None:
+    await asyncio.shield(asyncio.gather(task))
+
+
+async def gather_of_shield(task: asyncio.Task[Any]) -> None:
+    await asyncio.gather(asyncio.shield(asyncio.shield(task)))
+
+
+async def wait_for_gather(task: asyncio.Task[Any]) -> None:
+    await asyncio.wait_for(asyncio.gather(task), 60)
+
+
+async def wait_for_shield(task: asyncio.Task[Any]) -> None:
+    await asyncio.wait_for(asyncio.shield(task), 60)
+
+
+async def wait_of_gather(task: asyncio.Task[Any]) -> None:
+    await asyncio.wait([asyncio.gather(asyncio.shield(task))])
+
+
+async def completed(task: asyncio.Task[Any]) -> None:
+    for each in asyncio.as_completed([task]):
+        await each
+
+
+async def completed_gather(task: asyncio.Task[Any]) -> None:
+    for each in asyncio.as_completed([asyncio.gather(asyncio.shield(task))]):
+        await each
+
+
+NESTED = [
+    nested_gather, shield_of_gather, gather_of_shield, wait_for_gather,
+    wait_for_shield, wait_of_gather, completed, completed_gather,
+]  # fmt: skip
+
+
+@run_in
+@pytest.mark.parametrize("outer", NESTED, ids=[each.__name__ for each in NESTED])
+def test_who_waits_through_several_of_asyncios_functions_is_told(
+    harness: Harness, run: Run, outer: Callable[..., Coroutine[Any, Any, None]]
+) -> None:
+    async def main() -> tuple[list[str], list[str]]:
+        inner = started(forever(), "inner")
+        waiter = started(outer(inner), "outer")
+        tree = await ask(harness)
+        loop = asyncio.get_running_loop()
+        report = await asyncio.to_thread(harness.tasklog.why, "inner", loop=loop)
+        await ended(waiter, inner)
+        shown = [each for each in tree if each.name in {"inner", "outer"}]
+        return drawn(shown), [each.name for each in report.awaited_by]
+
+    assert run(main()) == (["outer", "  inner"], ["outer"])
 
 
 @run_in

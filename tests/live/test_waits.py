@@ -112,6 +112,14 @@ async def gathered() -> None:
     await asyncio.gather(sleep(), sleep())
 
 
+async def shielded() -> None:
+    await asyncio.shield(asyncio.shield(asyncio.gather(sleep(), sleep())))
+
+
+async def in_time() -> None:
+    await asyncio.wait_for(asyncio.gather(sleep(), sleep()), 60)
+
+
 async def waiting() -> None:
     await asyncio.wait([asyncio.create_task(sleep()) for _ in range(3)])
 
@@ -249,6 +257,8 @@ CASES = [
     Case("tasks", "wait(3)", waiting),
     Case("tasks", "TaskGroup(1)", group),
     Case("tasks", "as_completed", completed),
+    Case("tasks", "gather(2)", shielded),
+    Case("tasks", "gather(2)", in_time),
     Case("queue", "Queue.get", timed_out),
     Case("event", "Event.wait", within_timeout),
     Case("executor", "executor", executor),

@@ -267,6 +267,34 @@ def test_a_task_that_waits_for_another_has_no_waker_to_lose(harness: Harness) ->
     asyncio.run(main())
 
 
+def test_the_task_of_a_number_by_which_others_are_called_is_named(
+    harness: Harness,
+) -> None:
+    numbers: list[int | None] = []
+
+    async def work(job: str | None) -> None:
+        with task(job):
+            harness.log.info("numbered")
+            numbers.append(harness.last().asyncio_task_number)
+            await forever()
+
+    async def main() -> None:
+        first = asyncio.create_task(work(None), name="first")
+        await asyncio.sleep(0)
+        number = str(numbers[0])
+        called = asyncio.create_task(work(number), name="called")
+        report = await ask(harness, number)
+        assert report.task.name == "called"
+        assert report.others == ((numbers[0], "first"),)
+        await ended(called)
+        with pytest.raises(TaskNotFoundError) as refused:
+            await ask(harness, number)
+        assert str(refused.value).endswith(f"; #{number} is the task of that number")
+        await ended(first)
+
+    asyncio.run(main())
+
+
 def test_of_several_the_first_is_told_and_the_others_are_named(
     harness: Harness,
 ) -> None:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 import pytest
-from telnet_client import PROMPT_BEGINS, PROMPT_ENDS, Telnet
+from telnet_client import (
+    DO,
+    IAC,
+    IP,
+    PROMPT_BEGINS,
+    PROMPT_ENDS,
+    TIMING_MARK,
+    WONT,
+    Telnet,
+)
 
 from otel_tasklog import task
 from otel_tasklog.testing import Retry
@@ -95,6 +104,23 @@ def test_any_key_ends_a_follow(harness: Harness, key: str) -> None:
 
     lines = asyncio.run(shop(harness, client))
     assert lines == ["-- 0 of 0 records with level>=error, 2 in the ring"]
+
+
+@pytest.mark.parametrize(
+    "sent", [IAC + IP, IAC + IP + IAC + DO + TIMING_MARK], ids=repr
+)
+def test_telnets_own_interrupt_ends_a_follow(harness: Harness, sent: bytes) -> None:
+    """A client that asks for a timing mark shows nothing until it is answered."""
+
+    def client(monitor: Monitor) -> bytes:
+        with Telnet(monitor.port, columns=200) as telnet:
+            telnet.begin("logs -f")
+            telnet.until(b": slow\r\n")
+            telnet.send(sent)
+            return telnet.until(PROMPT_BEGINS)
+
+    answer = asyncio.run(shop(harness, client))
+    assert (IAC + WONT + TIMING_MARK in answer) == (TIMING_MARK in sent)
 
 
 def test_a_follow_ends_with_its_client(harness: Harness) -> None:

@@ -188,6 +188,22 @@ def test_a_wrong_option_and_an_unknown_task_are_answered(harness: Harness) -> No
     assert unknown[0].startswith("✗ nothing is called nope: tried jobs")
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("logs it's", "✗ No closing quotation: what has ' \" or \\ in it must be"),
+        ("logs a\\", "✗ No escaped character: what has ' \" or \\ in it must be"),
+    ],
+    ids=["quotation", "escape"],
+)
+def test_a_quotation_that_does_not_end_is_answered_in_one_line(
+    harness: Harness, line: str, said: str
+) -> None:
+    [[answer], tasks] = session(harness, line, "tasks")
+    assert answer.startswith(said)
+    assert tasks[0].startswith("#")
+
+
 @pytest.mark.parametrize("columns", [0, 1, 79])
 def test_no_line_is_wider_than_the_terminal(harness: Harness, columns: int) -> None:
     for lines in session(harness, "tasks", "logs order-1", columns=columns):

@@ -135,6 +135,8 @@ class Placement:
             root.addHandler(self._console)
         for logger, handler in lost:
             logger.addHandler(handler)
+            if not is_wanted(handler, logger):  # uvicorn turned it off meanwhile
+                logger.removeHandler(handler)
         self._answered = closings
         if not self._attached:  # any more; somebody closed the TaskLog meanwhile
             self._take_away()

@@ -145,7 +145,7 @@ def is_wanted(handler: logging.Handler, logger: logging.Logger) -> bool:
     return (
         not isinstance(handler, ServerHandler)
         or logger.propagate
-        or bool(logger.handlers)
+        or any(other is not handler for other in logger.handlers)
     )
 
 

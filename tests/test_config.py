@@ -207,7 +207,7 @@ WRONG: list[tuple[dict[str, typing.Any], str]] = [
     ({"include": ["tread"]}, "tread"),
     ({"include": "code"}, "a sequence"),
     ({"console": "yes"}, "console"),
-    ({"exporter": object()}, "exporter"),
+    ({"exporter": object}, "exporter"),
     ({"ring_records": 0}, "at least 1"),
     ({"buffer_bytes": 1.5}, "whole number"),
     ({"timeout_seconds": -1}, "timeout_seconds"),

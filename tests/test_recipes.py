@@ -271,6 +271,23 @@ def test_an_access_log_that_is_off_stays_off() -> None:
         assert not ACCESS.hasHandlers()
 
 
+def test_an_access_log_that_is_turned_off_at_the_last_moment_stays_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Uvicorn does so once it has configured logging, beside the worker's look."""
+    tasklog = install("", "uvicorn")
+    add = ACCESS.addHandler
+
+    def late(handler: logging.Handler) -> None:
+        ACCESS.handlers = []
+        add(handler)
+
+    monkeypatch.setattr(ACCESS, "addHandler", late)
+    uvicorn_configures()
+    assert tasklog.flush()
+    assert not ACCESS.hasHandlers()
+
+
 def test_level_filters_and_formatter_are_those_of_the_tasklogs_handler() -> None:
     uvicorn_configures()
     tasklog = install("uvicorn")

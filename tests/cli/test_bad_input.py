@@ -91,7 +91,7 @@ def test_bad_usage_is_one_line_and_status_2(
     [
         ("--pid 4194304", "there is no process 4194304"),
         (f"--pid {10**30}", f"there is no process {10**30}"),
-        (f"--pid {os.getpid()}", "has no access point"),
+        pytest.param(f"--pid {os.getpid()}", "has no access point", id="this process"),
         (
             "--service \x1b[2J",
             r"no process is of the service '\x1b[2J': there are shop",

@@ -261,7 +261,8 @@ def test_an_address_may_be_of_ipv6(harness: Harness, said: list[str]) -> None:
 
     async def main() -> None:
         async with harness.tasklog.monitor(host="::1", port=0, web=False) as monitor:
-            socket.create_connection(("::1", monitor.port), 20).close()
+            with socket.create_connection(("::1", monitor.port), 20) as client:
+                assert client.recv(1)  # a session has begun
 
     asyncio.run(main())
     assert said == []

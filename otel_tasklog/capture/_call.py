@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from opentelemetry.context import get_current
 
 from otel_tasklog.capture._events import unwrapped
-from otel_tasklog.capture._exceptions import CapturedException, capture_exception
+from otel_tasklog.capture._exceptions import capture_exception
 from otel_tasklog.capture._record import ORIGIN_FIELDS
 from otel_tasklog.capture._resolve import bare
 from otel_tasklog.capture._sizes import LARGE_BYTES, RECORD_BYTES, length
@@ -46,6 +46,7 @@ from otel_tasklog.capture._values import ATOMS, cut, describe, shown, snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from otel_tasklog.capture._exceptions import Parts
     from otel_tasklog.capture._port import Port
     from otel_tasklog.capture._record import Captured
     from otel_tasklog.capture._shape import Shape
@@ -216,8 +217,21 @@ def _text_or_mapping(logged: object) -> str | dict[str, Value]:
 
 def _rare(
     fields: Mapping[str, Any], shape: Shape, size: int
-) -> tuple[dict[str, Any] | None, CapturedException | None, int]:
+) -> tuple[dict[str, Any] | None, Parts | None, int]:
     """Return what few records have, special keys and an exception, and the new size."""
+    special = error = None
+    if fields["exc_info"]:
+        error, error_size = _exception(fields["exc_info"])
+        size += error_size
+    if shape.special or fields["stack_info"]:
+        special, size = _special(fields, shape, size)
+    return special, error, size
+
+
+def _special(
+    fields: Mapping[str, Any], shape: Shape, size: int
+) -> tuple[dict[str, Any], int]:
+    """Return the values of special keys, the stack, and the new size."""
     special: dict[str, Any] = {}
     for key in shape.special:
         value = fields[key]
@@ -229,21 +243,20 @@ def _rare(
             stack if type(stack) is str else str(snapshot(stack))
         )
         size += len(stack)
-    error = _exception(fields["exc_info"]) if fields["exc_info"] else None
-    if error is not None:
-        size += error.size_bytes
-    return special or None, error, size
+    return special, size
 
 
-def _exception(exc_info: object) -> CapturedException | None:
+def _exception(exc_info: object) -> tuple[Parts | None, int]:
+    """Return what is to be known of an exception, and its size."""
     if exc_info is True:  # a LogRecord made by hand; Logger resolves it
         exc_info = sys.exc_info()
     # By the types alone: a mock of an exception says of itself that it is one.
-    if issubclass(type(exc_info), tuple):  # as Logger has it
+    kind = type(exc_info)
+    if kind is tuple or issubclass(kind, tuple):  # as Logger has it
         parts = cast("tuple[Any, ...]", exc_info)
         if len(parts) == 3 and issubclass(type(parts[1]), BaseException):
             return capture_exception(parts[1], parts[2])
-    elif issubclass(type(exc_info), BaseException):
+    elif issubclass(kind, BaseException):
         error = cast("BaseException", exc_info)
         return capture_exception(error, error.__traceback__)
-    return None
+    return None, 0

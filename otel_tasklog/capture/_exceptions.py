@@ -13,9 +13,9 @@ What they say may be anything; what cannot be read is left out or marked.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
-from otel_tasklog.capture._plain import VALUE_CHARACTERS, cut, describe, type_name
+from otel_tasklog.capture._plain import VALUE_CHARACTERS, cut, describe, names_of
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -39,33 +39,42 @@ Frames: TypeAlias = "tuple[CodeType | int, ...]"
 """Each frame's code object and instruction offset, in turn. Not in pairs: each
 tuple kept for the worker costs the collector, which runs in some later call."""
 
+Parts: TypeAlias = tuple[Any, ...]
+"""The first fields of a `CapturedException`, as a plain tuple."""
+
 SYNTAX_FIELDS: Final = (
     "filename", "lineno", "text", "offset", "end_lineno", "end_offset", "msg",
 )  # fmt: skip
 
 
-class CapturedException(NamedTuple):
-    """What a live exception says of itself, and nothing that keeps it alive."""
+_MORE: Final[tuple[type, ...]] = (BaseExceptionGroup, SyntaxError)
+"""Exceptions that have more to say than the others."""
 
-    module: str
-    qualname: str
+_LINK: Final = TracebackType
+
+
+class CapturedException(NamedTuple):
+    """What a live exception says of itself, and nothing that keeps it alive.
+
+    The call makes plain tuples, which cost a fifth, and leaves off the end what
+    most have not: ``CapturedException(*parts)`` names them.
+    """
+
+    kind: type[BaseException]
     text: str
     notes: tuple[str, ...]
     frames: Frames
-    cause: CapturedException | None
-    context: CapturedException | None
-    suppress_context: bool
-    members: tuple[CapturedException, ...] | None
-    syntax: tuple[object, ...] | None
-    size_bytes: int
-    """What all of it takes, estimated."""
+    cause: Parts | None = None
+    context: Parts | None = None
+    suppress_context: bool = False
+    members: tuple[Parts, ...] | None = None
+    syntax: tuple[object, ...] | None = None
 
     @property
     def type_name(self) -> str:
         """The fully-qualified name, as ``exception.type`` has it."""
-        if self.module in {"builtins", "__main__"}:
-            return self.qualname
-        return f"{self.module}.{self.qualname}"
+        module, name = names_of(self.kind)
+        return name if module in {"builtins", "__main__"} else f"{module}.{name}"
 
 
 class RenderedException(NamedTuple):
@@ -115,39 +124,27 @@ def _syntax(error: BaseException) -> tuple[object, ...]:
 
 def capture_exception(
     error: BaseException, link: TracebackType | None
-) -> CapturedException:
+) -> tuple[Parts, int]:
     """Take from a live exception what rendering it later needs. Never raises.
 
     Args:
         error: The exception.
         link: Where its traceback begins.
+
+    Returns:
+        The parts of a `CapturedException`, and what they take, estimated, in bytes.
     """
     try:
         if (
             error.__cause__ is None
             and error.__context__ is None
-            and not issubclass(type(error), BaseExceptionGroup)
+            and not issubclass(type(error), _MORE)
         ):
             return _captured(error, link)
         return _capture_tree(error, link)
     except Exception as problem:  # noqa: BLE001 - of a property of the application's
-        return _marked(error, link, problem)
-
-
-def _marked(
-    error: BaseException, link: TracebackType | None, problem: Exception
-) -> CapturedException:
-    """Return what can be known of an exception that cannot be read."""
-    kind, text = type(error), describe(error, problem)
-    frames = _frames(link)
-    size = len(text) + 50 * len(frames)
-    name = type_name(kind)
-    module, _, qualname = name.rpartition(".")
-    return CapturedException(
-        module=module or "builtins", qualname=qualname, text=text, notes=(),
-        frames=frames, cause=None, context=None, suppress_context=False,
-        members=None, syntax=None, size_bytes=size,
-    )  # fmt: skip
+        text, frames = describe(error, problem), _frames(link)
+        return (type(error), text, (), frames), len(text) + 50 * len(frames)
 
 
 class _Node:
@@ -165,7 +162,7 @@ class _Node:
 
 def _capture_tree(
     error: BaseException, link: TracebackType | None
-) -> CapturedException:
+) -> tuple[Parts, int]:
     # In traceback's order, which decides where an exception that is reached twice
     # is printed: last in, first out; a cause and a context once each, and the
     # members of a group always.
@@ -195,28 +192,31 @@ def _capture_tree(
             node.members = tuple(add(member) for member in members[:room])
         reached = (node.cause, node.context, *(node.members or ()))
         queue += [each for each in reached if each is not None]
-    finished: dict[int, CapturedException] = {}
+    finished: dict[int, Parts] = {}
 
-    def of(node: _Node | None) -> CapturedException | None:
+    def of(node: _Node | None) -> Parts | None:
         return finished[id(node)] if node is not None else None
 
+    whole = 0
     for node in reversed(nodes):  # what a node refers to was added after it
+        error = node.error
         followed = None
         if node.members is not None:
             followed = tuple(finished[id(member)] for member in node.members)
-        cause, context = of(node.cause), of(node.context)
-        others = [e for e in (cause, context, *(followed or ())) if e is not None]
-        finished[id(node)] = _captured(
-            node.error, node.link, cause, context, followed,
-            size=sum([other.size_bytes for other in others]),
+        syntax = _syntax(error) if issubclass(type(error), SyntaxError) else None
+        own, size = _captured(error, node.link)
+        finished[id(node)] = (
+            *own, of(node.cause), of(node.context), error.__suppress_context__,
+            followed, syntax,
         )  # fmt: skip
-    return finished[id(root)]
+        whole += size
+    return finished[id(root)], whole
 
 
-def _frames(link: TracebackType | None) -> Frames:
+def _frames(first: TracebackType | None) -> Frames:
     frames: list[CodeType | int] = []
-    if type(link) is not TracebackType:  # but a mock of one, which has no end
-        link = None
+    # A mock of one has no end. Compiled, a typed number would be made twice.
+    link: Any = first if type(first) is _LINK else None
     while link is not None:
         frames.append(link.tb_frame.f_code)
         frames.append(link.tb_lasti)
@@ -226,19 +226,10 @@ def _frames(link: TracebackType | None) -> Frames:
     return tuple(frames)
 
 
-def _captured(
-    error: BaseException,
-    link: TracebackType | None,
-    cause: CapturedException | None = None,
-    context: CapturedException | None = None,
-    members: tuple[CapturedException, ...] | None = None,
-    *,
-    size: int = 0,
-) -> CapturedException:
-    frames = _frames(link)
-    kind = type(error)
-    text = _text(error)
-    size += len(text) + 50 * len(frames)
+def _captured(error: BaseException, link: TracebackType | None) -> tuple[Parts, int]:
+    """Take what every exception has, and its size."""
+    text, frames = _text(error), _frames(link)
+    size = len(text) + 50 * len(frames)
     notes: tuple[str, ...] = ()
     try:
         if hasattr(error, "__notes__"):
@@ -246,20 +237,4 @@ def _captured(
             size += sum(map(len, notes))
     except Exception:  # noqa: BLE001 - a property, which traceback does not survive
         notes = ("<__notes__ failed>",)
-    # As the class itself would, but in a third of the time.
-    return tuple.__new__(  # pyright: ignore[reportUnknownMemberType]
-        CapturedException,
-        (
-            str(kind.__module__),
-            kind.__qualname__,
-            text,
-            notes,
-            frames,
-            cause,
-            context,
-            error.__suppress_context__,
-            members,
-            _syntax(error) if issubclass(kind, SyntaxError) else None,
-            size,
-        ),
-    )
+    return (type(error), text, notes, frames), size

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.context import get_current
 
-from otel_tasklog.capture._exceptions import capture_exception
+from otel_tasklog.capture._exceptions import CapturedException, capture_exception
 from otel_tasklog.capture._resolve import span_of
 from otel_tasklog.capture._stamp import STAMP, Stamp
 from otel_tasklog.capture._tasks import current_scope, number_task, running_cell
@@ -62,7 +62,8 @@ def _stamp(record: logging.LogRecord) -> None:
     fields: dict[str, Any] = record.__dict__
     fields[STAMP] = stamp
     if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
-        captured = capture_exception(record.exc_info[1], record.exc_info[2])
+        parts, _ = capture_exception(record.exc_info[1], record.exc_info[2])
+        captured = CapturedException(*parts)
         rendered = captured.type_name, captured.text, render_exception(captured)
         fields[STAMP] = stamp._replace(
             exception=rendered, message=cut(record.getMessage(), BODY_CHARACTERS)

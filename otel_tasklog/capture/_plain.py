@@ -35,6 +35,7 @@ __all__ = [
     "cut",
     "describe",
     "named",
+    "names_of",
     "plain",
     "shown",
     "text_of",
@@ -109,6 +110,12 @@ def whole_length(text: str) -> int:
 def type_name(kind: type) -> str:
     """Return a type's fully-qualified name, as ``exception.type`` has it."""
     return _full_name(_module(kind), _name(kind))
+
+
+def names_of(kind: type) -> tuple[str, str]:
+    """Return a type's module and its name in there."""
+    module = _module(kind)
+    return module if type(module) is str else "builtins", str.__str__(_qualname(kind))
 
 
 def _name(kind: type) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from otel_tasklog.capture._exceptions import CapturedException, RenderedException
+    from otel_tasklog.capture._exceptions import Parts, RenderedException
     from otel_tasklog.capture._shape import Shape
     from otel_tasklog.capture._tasks import Scope, TaskCell
     from otel_tasklog.capture._values import Value
@@ -60,7 +60,7 @@ Captured: TypeAlias = """tuple[
     str | None,                # ... and its name
     Scope | None,              # the innermost task() or bind()
     Context | None,            # CONTEXT: OpenTelemetry's context, None if it is empty
-    CapturedException | RenderedException | None,
+    Parts | RenderedException | None, # the exception
     int,                       # SIZE: a constant and the lengths of the texts
 ]"""
 """Read outside of `resolve` are only the positions that have a name."""

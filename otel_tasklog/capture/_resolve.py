@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from opentelemetry.trace import get_current_span
 
+from otel_tasklog.capture._exceptions import CapturedException, RenderedException
 from otel_tasklog.capture._levels import severity_number
 from otel_tasklog.capture._names import AttributeNames
 from otel_tasklog.capture._plain import named, text_of
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from otel_tasklog.capture._clean import Cleaner
-    from otel_tasklog.capture._exceptions import CapturedException, RenderedException
+    from otel_tasklog.capture._exceptions import Parts
     from otel_tasklog.capture._record import Captured, Sealed
 
 __all__ = [
@@ -179,8 +180,11 @@ class Resolver:
     def _rest(
         self,
         special: Mapping[str, Any],
-        error: CapturedException | RenderedException | None,
+        parts: Parts | RenderedException | None,
     ) -> tuple[Any, ...]:
+        error = parts
+        if error is not None and not isinstance(error, RenderedException):
+            error = CapturedException(*error)
         event = special.get(EVENT_NAMES[0]) or special.get(EVENT_NAMES[1])
         stack = special.get("stack_info")
         if event is None and error is None and not stack:

@@ -14,12 +14,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from otel_tasklog.capture._exceptions import SYNTAX_FIELDS, RenderedException
+from otel_tasklog.capture._exceptions import (
+    SYNTAX_FIELDS,
+    CapturedException,
+    RenderedException,
+)
+from otel_tasklog.capture._plain import names_of
 
 if TYPE_CHECKING:
     from types import CodeType
 
-    from otel_tasklog.capture._exceptions import CapturedException, Frames
+    from otel_tasklog.capture._exceptions import Frames
 
 __all__ = ["render_exception", "render_frames"]
 
@@ -43,15 +48,16 @@ class _GroupStandIn(BaseExceptionGroup[BaseException]):
 
 
 def _named(base: type[BaseException], of: CapturedException) -> type[BaseException]:
-    name = of.qualname.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-    return type(name, (base,), {"__module__": of.module})
+    module, qualname = names_of(of.kind)
+    name = qualname.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return type(name, (base,), {"__module__": module})
 
 
 def _stand_in(captured: CapturedException) -> BaseException:
     """Build an exception without frames that prints as the captured one did."""
     error: BaseException
     if captured.members:
-        members = [_stand_in(member) for member in captured.members]
+        members = [_stand_in(CapturedException(*each)) for each in captured.members]
         error = _named(_GroupStandIn, captured)("", members)
         error.own_text = captured.text  # type: ignore[attr-defined]
     elif captured.syntax is not None:
@@ -63,8 +69,9 @@ def _stand_in(captured: CapturedException) -> BaseException:
         error.text = captured.text  # type: ignore[attr-defined]
     if captured.notes:
         error.__notes__ = list(captured.notes)
-    error.__cause__ = _stand_in(captured.cause) if captured.cause else None
-    error.__context__ = _stand_in(captured.context) if captured.context else None
+    cause, context = captured.cause, captured.context
+    error.__cause__ = _stand_in(CapturedException(*cause)) if cause else None
+    error.__context__ = _stand_in(CapturedException(*context)) if context else None
     error.__suppress_context__ = captured.suppress_context
     return error
 
@@ -125,7 +132,7 @@ def _place_stacks(
     ]
     for inner_printed, inner_captured in pairs:
         if inner_printed is not None and inner_captured is not None:
-            _place_stacks(inner_printed, inner_captured)
+            _place_stacks(inner_printed, CapturedException(*inner_captured))
 
 
 def render_exception(captured: CapturedException | RenderedException) -> str:

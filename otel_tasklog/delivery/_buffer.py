@@ -12,6 +12,7 @@ again and again, for the worker to make room; it takes no lock either.
 from __future__ import annotations
 
 import enum
+import sys
 import time
 from asyncio import _get_running_loop  # pyright: ignore[reportPrivateUsage]
 from collections import deque
@@ -37,6 +38,10 @@ LOOK_SECONDS: Final = 0.002
 
 FOLLOWED_SECONDS: Final = 0.1
 """While somebody follows, a record waits no longer for others."""
+
+
+REST_SECONDS: Final = 0.1
+"""Several threads that log and leave the interpreter to nobody go first so long."""
 
 
 class Wake(enum.Enum):
@@ -78,6 +83,8 @@ class Intake:
         self.inbox: SimpleQueue[object] = SimpleQueue()
         self.parked = True  # until the first record starts the worker
         self.hurried = False  # a Wake.MANY is on its way
+        self.resting = False  # the worker knows that there are many, and comes later
+        self._last_thread: object = None
         self.max_records, self.max_bytes = limits
         # Kept free by the worker for what comes before its next turn.
         self.reserve_records = min(self.max_records // 8, 2 * WAKE_RECORDS)
@@ -108,7 +115,7 @@ class Intake:
             self.parked = not started
             self.inbox.put(Wake.FIRST)
             self._start()  # the threads may have left between the two, for a fork
-        elif not captured[SEQUENCE] % WAKE_RECORDS:
+        elif not captured[SEQUENCE] % WAKE_RECORDS and not self.resting:
             self._hurry()
         if size > self._ease_bytes or len(waiting) > self._ease_records:
             self._relieve()
@@ -184,6 +191,46 @@ class Intake:
             return
         finally:
             self._relieving = False
+
+    def early(
+        self, now: float, due: float | None, breathe: Callable[[], float]
+    ) -> float:
+        """Return when to take what is much: now, or after a burst of log calls.
+
+        Threads that log without a pause keep the interpreter until it is taken away.
+        What is finished meanwhile is time that they wait for, so a burst of several
+        goes first: for a while, never beyond what was due anyway, and as long as
+        there is room. On the worker's thread only.
+
+        Args:
+            now: The time.
+            due: When something is to be taken anyway.
+            breathe: Lets other threads run, and returns the time after that.
+        """
+        self.hurried = False
+        if due is not None and due <= now:  # the worker is at it already
+            return due
+        if not self._several():
+            return now
+        self.resting = True  # first, or the next call wakes the worker again
+        after = breathe()
+        if (
+            after - now < sys.getswitchinterval() / 2
+            or self.waiting_bytes > self._ease_bytes
+            or len(self.waiting) > self._ease_records
+        ):
+            return now
+        rest_ends = after + REST_SECONDS
+        return rest_ends if due is None else min(rest_ends, due)
+
+    def _several(self) -> bool:
+        """Return whether more than one thread logs, as far as three records tell."""
+        waiting, before = self.waiting, self._last_thread
+        if not waiting:
+            return False
+        first = waiting[0][ORIGIN][6]  # one is left, whoever drops the others
+        self._last_thread = last = waiting[-1][ORIGIN][6]
+        return first != last or before not in (None, last)
 
     def delay_seconds(self, longest: float) -> float:
         """Return for how long a record may wait for others now."""

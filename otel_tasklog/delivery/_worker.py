@@ -123,6 +123,7 @@ class Worker:
             self._note(message, now)
             if self._take_at is not None and now >= self._take_at:
                 self._take_at = None
+                self._intake.resting = False
                 early = message is Wake.MANY or self._intake.followed()
                 close = not early or self._stop is not None
                 self._take(now, close=close, limit=TURN_RECORDS)
@@ -163,8 +164,7 @@ class Worker:
                 due = now + self._intake.delay_seconds(self._delay_seconds)
                 self._take_at = due if self._take_at is None else self._take_at
             case Wake.MANY:
-                self._intake.hurried = False
-                self._take_at = now
+                self._take_at = self._intake.early(now, self._take_at, self._breathe)
             case Flush():
                 message.left = len(self._intake.waiting)
                 message.deadline = now + message.timeout_seconds
@@ -236,13 +236,14 @@ class Worker:
             elif close or self._outbox.overflow.spool is not None:
                 self._outbox.close_batch(now)
 
-    def _breathe(self) -> None:
-        """Let the application's thread run, and whoever waits for the lock."""
+    def _breathe(self) -> float:
+        """Let others run, and whoever waits for the lock; return the time after."""
         self.lock.release()
         try:
             time.sleep(0)
         finally:
             self.lock.acquire()
+        return self.clock.monotonic()
 
     def _make_room(self) -> None:
         outbox, intake = self._outbox, self._intake

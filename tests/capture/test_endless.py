@@ -11,7 +11,11 @@ from unittest.mock import MagicMock, Mock
 import pytest
 
 from otel_tasklog import bind, task
-from otel_tasklog.capture._exceptions import MAX_CHAIN, capture_exception
+from otel_tasklog.capture._exceptions import (
+    MAX_CHAIN,
+    CapturedException,
+    capture_exception,
+)
 from otel_tasklog.capture._tasks import current_scope
 
 if TYPE_CHECKING:
@@ -41,9 +45,10 @@ def test_groups_end_that_are_in_each_other_without_end(harness: Harness) -> None
     deep: Exception = ValueError("the innermost")
     for _ in range(1_000):
         deep = ExceptionGroup("around", [deep])
-    captured, depth = capture_exception(deep, None), 1
-    while captured.members:
-        (captured,), depth = captured.members, depth + 1
+    parts, _ = capture_exception(deep, None)
+    depth = 1
+    while members := CapturedException(*parts).members:
+        (parts,), depth = members, depth + 1
     assert depth == MAX_CHAIN
     for each in (deep, Itself("again", [ValueError("x")])):
         harness.log.error("failed", exc_info=each)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from otel_tasklog.capture._exceptions import capture_exception
+from otel_tasklog.capture._exceptions import CapturedException, capture_exception
 from otel_tasklog.capture._traces import render_exception
 
 if TYPE_CHECKING:
@@ -120,17 +120,18 @@ def test_the_text_equals_the_standard_librarys(case: Callable[[], None]) -> None
     try:
         case()
     except Exception as error:  # noqa: BLE001
-        captured = capture_exception(error, error.__traceback__)
+        parts, _ = capture_exception(error, error.__traceback__)
         expected = "".join(traceback.format_exception(error))
     else:
         pytest.fail("it raised nothing")
-    assert render_exception(captured) == expected
+    assert render_exception(CapturedException(*parts)) == expected
 
 
 def test_cycles_of_causes_end() -> None:
     first, second = ValueError("1"), ValueError("2")
     first.__cause__, second.__cause__ = second, first
-    text = render_exception(capture_exception(first, None))
+    parts, _ = capture_exception(first, None)
+    text = render_exception(CapturedException(*parts))
     assert text == "".join(traceback.format_exception(first))
 
 

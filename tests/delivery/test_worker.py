@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +41,12 @@ class Turns:
         self.intake = self.tasklog._intake
         self.wait: float | None = None
 
-    def log(self, count: int = 1) -> None:
+    def log(self, count: int = 1, *, thread: int = 1) -> None:
         for number in range(count):
             record = logging.makeLogRecord(
                 {"msg": f"m{number}", "levelno": 20, "levelname": "INFO"}
             )
+            record.thread = thread
             self.tasklog.handler.handle(record)
 
     def turn(self, *messages: object) -> None:
@@ -108,6 +110,66 @@ def test_a_backlog_does_not_keep_a_batch_from_leaving(turns: Turns) -> None:
 def test_many_records_wake_the_worker_once(turns: Turns) -> None:
     turns.log(10_000)
     assert turns.intake.inbox.qsize() <= 2
+
+
+@pytest.fixture
+def crowded(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> Turns:
+    """Threads that log and keep the interpreter until it is taken from them."""
+
+    def breathe() -> float:
+        turns.clock.advance(sys.getswitchinterval())
+        turns.log(600, thread=2)
+        return turns.clock.now
+
+    monkeypatch.setattr(turns.worker, "_breathe", breathe)
+    turns.log()
+    turns.log(thread=2)
+    turns.turn()
+    return turns
+
+
+def test_a_burst_that_keeps_the_interpreter_goes_first(crowded: Turns) -> None:
+    crowded.worker.turn(Wake.MANY)
+    crowded.log(2_000)
+    assert crowded.intake.inbox.empty()  # so nothing wakes the worker meanwhile
+    assert len(crowded.intake.waiting) == 2_602
+    crowded.clock.advance(0.11)
+    crowded.worker.turn(None)
+    assert crowded.worker.turn(Wake.MANY) == 0.0  # once it is at it, it stays at it
+    assert crowded.tasklog.stats().pending > len(crowded.intake.waiting)
+
+
+def test_a_single_thread_does_not_go_first(
+    turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns.worker, "_breathe", lambda: turns.clock.now + 1.0)
+    for _ in range(2):
+        turns.log(600)
+        assert turns.worker.turn(Wake.MANY) != pytest.approx(1.1)
+    assert turns.tasklog.stats().pending == 1_200
+    assert len(turns.intake.waiting) == 1_200 - 2 * 512
+
+
+def test_a_burst_goes_first_until_the_records_are_due(crowded: Turns) -> None:
+    crowded.clock.advance(0.95)
+    assert crowded.worker.turn(Wake.MANY) == pytest.approx(0.05)
+    assert len(crowded.intake.waiting) == 602
+
+
+def test_a_burst_does_not_go_first_when_the_buffer_fills(
+    crowded: Turns,
+) -> None:
+    crowded.worker.turn(Wake.MANY)
+    crowded.log(crowded.intake.max_records // 2)
+    assert not crowded.intake.inbox.empty()
+    assert crowded.worker.turn(crowded.intake.inbox.get()) == 0.0
+    assert crowded.tasklog.stats().pending > len(crowded.intake.waiting)
+
+
+def test_a_flush_does_not_wait_for_a_burst(crowded: Turns) -> None:
+    crowded.worker.turn(Wake.MANY)
+    assert crowded.worker.turn(Flush(lambda _: None)) == 0.0
+    assert crowded.tasklog.stats().pending > len(crowded.intake.waiting)
 
 
 def test_an_end_that_comes_too_soon_counts_what_it_left(turns: Turns) -> None:

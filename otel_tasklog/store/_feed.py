@@ -62,7 +62,7 @@ class Feed:
     def __init__(
         self,
         tests: Sequence[Callable[[Sealed], bool]],
-        backlog: Iterable[TaskRecord],
+        backlog: Iterable[Sealed],
         buffer_records: int,
     ) -> None:
         self._tests = tests
@@ -180,11 +180,11 @@ class Feed:
         return []
 
     def _take_backlog(self, most: int) -> list[TaskRecord]:
-        taken: list[TaskRecord] = []
+        taken: list[Sealed] = []
         with contextlib.suppress(IndexError):
             while len(taken) < most:
                 taken.append(self._backlog.popleft())
-        return taken
+        return [*map(TaskRecord, taken)]
 
     def _take_added(self, most: int) -> list[TaskRecord]:
         taken: list[TaskRecord] = []

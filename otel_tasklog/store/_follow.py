@@ -16,8 +16,10 @@ Guarantees:
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 from functools import partial
+from itertools import takewhile
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Protocol
 from weakref import ref
@@ -227,15 +229,17 @@ class Followers:
         query = Query.parse(search, **filters, limit=backlog_records)
         tests = query.predicates(self._ring.live_family)
         with self._worker.lock:  # nothing is finished meanwhile: no gap, nothing twice
-            backlog: list[TaskRecord] = []
+            backlog: Sequence[Sealed] = ()
             if backlog_records != 0:
-                backlog = self._ring.select(query)
+                backlog = self._ring.find(query)
             # Logged already, and published from now on.
             waiting = {captured[SEQUENCE] for captured in self._unfinished()}
             before = -1
             if len(backlog) == backlog_records:  # what is older is too old
-                before = backlog[-1].sequence if backlog else max(waiting, default=-1)
-            had = {record.sequence for record in backlog}
+                before = backlog[-1][SEQUENCE] if backlog else max(waiting, default=-1)
+            lowest = min(waiting, default=sys.maxsize)
+            newest = takewhile(lambda record: record[SEQUENCE] >= lowest, backlog)
+            had = {record[SEQUENCE] for record in newest}
             left_out = {each for each in waiting if each <= before or each in had}
             feed = Feed(tests, reversed(backlog), buffer_records)
             if left_out:

@@ -58,7 +58,7 @@ _sequence: Final = itemgetter(SEQUENCE)
 NOTABLE: Final = logging.WARNING
 """Records from this level on have an index; below it, most of them match."""
 
-FINISHED_RECORDS: Final = 64
+FINISHED_RECORDS: Final = 16
 """So many of those that wait are finished for a query at once."""
 
 
@@ -207,6 +207,11 @@ class Ring:
         Raises:
             ConfigError: The query holds a value that cannot mean anything.
         """
+        found = self.find(query, timeout_seconds)
+        return Found(map(TaskRecord, found), complete=found.complete)
+
+    def find(self, query: Query, timeout_seconds: float = math.inf) -> Found[Sealed]:
+        """Return the same as it is kept, for who reads it little by little."""
         limit = self.max_records if query.limit is None else query.limit
         search = self.search(query, timeout_seconds)
         found: list[Sealed] = []
@@ -215,8 +220,10 @@ class Ring:
             if len(found) >= limit:
                 break
         # Threads may have drawn their sequence in another order than they appended.
+        search.breathe()
         found.sort(key=_sequence, reverse=query.newest_first)
-        return Found(map(TaskRecord, found[:limit]), complete=search.complete)
+        search.breathe()
+        return Found(found[:limit], complete=search.complete)
 
     def around(
         self, record: TaskRecord, *, before: int, after: int, same_task: bool

@@ -19,7 +19,7 @@ __all__ = ["Found", "Search", "check_count", "neighbours"]
 
 T = TypeVar("T")
 
-HOLD_SECONDS: Final = 0.0003
+HOLD_SECONDS: Final = 0.0002
 """After so long a thread without an event loop lets those that have one run,"""
 
 BREATH_SECONDS: Final = 1e-6
@@ -71,24 +71,28 @@ class Search:
         self.complete = True
         self._parts = parts
         self._tests = tests
+        self._rests = _get_running_loop() is None
+        self._began = perf_counter()
         self._ends = monotonic() + timeout_seconds
 
     def __iter__(self) -> Iterator[Sequence[Sealed]]:
         """Yield what passes of each part."""
-        rests = _get_running_loop() is None
-        began = perf_counter()
         for part in self._parts:
             if monotonic() > self._ends:
                 self.complete = False
                 return
-            if rests and perf_counter() - began > HOLD_SECONDS:
-                sleep(BREATH_SECONDS)
-                began = perf_counter()
+            self.breathe()
             if part:
                 passing: Iterable[Sealed] = part
                 for test in self._tests:
                     passing = filter(test, passing)
                 yield list(passing)
+
+    def breathe(self) -> None:
+        """Let go of the interpreter, if that is of use by now."""
+        if self._rests and perf_counter() - self._began > HOLD_SECONDS:
+            sleep(BREATH_SECONDS)
+            self._began = perf_counter()
 
 
 def neighbours(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import TYPE_CHECKING, Final, cast
 
 from starlette.responses import Response
@@ -11,26 +10,23 @@ from starlette.responses import Response
 from otel_tasklog.capture._values import cut
 from otel_tasklog.store._search import Found
 from otel_tasklog.viewer._live_json import wait_json
+from otel_tasklog.viewer._pieces import Pieces, encode_values
 from otel_tasklog.viewer._problem import Problem
 from otel_tasklog.viewer._process_json import process_json
 from otel_tasklog.viewer._record_json import RecordEncoder, Run, dumps, plain
-from otel_tasklog.viewer._tail import SLICE_SECONDS, rest_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from otel_tasklog._tasklog import TaskLog
     from otel_tasklog.capture._record import TaskRecord
     from otel_tasklog.store._summaries import TaskSummary
     from otel_tasklog.viewer._parameters import Asked
 
-__all__ = ["ANSWERS", "JSON", "NDJSON", "RESPONSE_BYTES", "json_answer", "sequence_of"]
+__all__ = ["ANSWERS", "JSON", "NDJSON", "json_answer", "sequence_of"]
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
-
-RESPONSE_BYTES: Final = 16 * 1024 * 1024
-"""Of records in one answer; the first that is over it begins the next page."""
 
 TEXT_CHARACTERS: Final = 1_000
 """Of the last message of a job; a longer one is cut."""
@@ -106,40 +102,22 @@ def _bound(run: Run, asked: Asked) -> int | None:
 
 def _page(found: Found[TaskRecord], run: Run, asked: Asked) -> Response:
     """Return what was found, up to the limit and to what one answer may hold."""
-    records = _encoded(found[: asked["limit"]], run)
+    lines = asked["format"] == "ndjson"
+    before, between = (b"", b"\n") if lines else (b'{"records":[', b",")
+    encode = RecordEncoder(run).encode
+    pieces, count = encode_values(found[: asked["limit"]], encode, before, between)
     following = None
-    if records and (len(found) > len(records) or not found.complete):
-        following = run.id_of(found[len(records) - 1].sequence)
-    if asked["format"] == "ndjson":
+    if count and (len(found) > count or not found.complete):
+        following = run.id_of(found[count - 1].sequence)
+    if lines:
+        pieces.append(b"\n" if count else b"")
         headers = {"Tasklog-Complete": str(found.complete).lower()}
         if following is not None:
             headers["Tasklog-Next"] = following
-        body = b"".join(record + b"\n" for record in records)
-        return Response(body, headers=headers, media_type=NDJSON)
+        return Pieces(pieces, headers=headers, media_type=NDJSON)
     end = dumps({"complete": found.complete, "next": following})
-    body = b'{"records":[%s],%s\n' % (b",".join(records), end[1:])
-    return Response(body, media_type=JSON)
-
-
-def _encoded(found: Iterable[TaskRecord], run: Run) -> list[bytes]:
-    """Return the JSON of as many records as one answer may hold, one at least.
-
-    With rests, as a tail: the application's event loop needs the interpreter, too.
-    """
-    encoder = RecordEncoder(run)
-    encoded: list[bytes] = []
-    size, started = 0, time.perf_counter()
-    for record in found:
-        if time.perf_counter() - started >= SLICE_SECONDS:
-            time.sleep(rest_seconds(started))
-            started = time.perf_counter()
-        encoded.append(encoder.encode(record))
-        size += len(encoded[-1])
-        if size > RESPONSE_BYTES:
-            if len(encoded) > 1:
-                encoded.pop()
-            break
-    return encoded
+    pieces.append(b"],%s\n" % end[1:])
+    return Pieces(pieces, media_type=JSON)
 
 
 def _tasks(tasklog: TaskLog, _run: Run, asked: Asked) -> Response:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from starlette.responses import Response
-
 from otel_tasklog._errors import TaskNotFoundError
-from otel_tasklog.viewer._answers import JSON, RESPONSE_BYTES
+from otel_tasklog.viewer._answers import JSON
 from otel_tasklog.viewer._live_json import place_json, report_json, task_json
+from otel_tasklog.viewer._pieces import Pieces, encode_values
 from otel_tasklog.viewer._problem import Problem
-from otel_tasklog.viewer._record_json import dumps, record_json
-from otel_tasklog.viewer._tail import SLICE_SECONDS, rest_seconds
+from otel_tasklog.viewer._record_json import RecordEncoder, dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
+
+    from starlette.responses import Response
 
     from otel_tasklog._live_reader import Listing
     from otel_tasklog._tasklog import TaskLog
@@ -51,43 +50,26 @@ def _why(tasklog: TaskLog, run: Run, asked: Asked) -> Response:
         raise Problem(404, str(error)) from None
     members = report_json(dataclasses.replace(report, records=()), run)
     del members["records"]
-    records = _encoded(report.records, lambda record: record_json(record, run))
-    return _answer("records", records, members)
+    encode = RecordEncoder(run).encode
+    pieces, _ = encode_values(report.records, encode, b'{"records":[', b",")
+    return _ended(pieces, members)
 
 
 def _listed(
     name: str, found: Listing[T], json_of: Callable[[T], dict[str, object]]
 ) -> Response:
-    encoded = _encoded(found, json_of)
-    complete = found.complete and len(encoded) == len(found)
-    return _answer(name, encoded, {"total": found.total, "complete": complete})
+    before = b'{"%s":[' % name.encode()
+    pieces, count = encode_values(
+        found, lambda each: dumps(json_of(each)), before, b","
+    )
+    complete = found.complete and count == len(found)
+    return _ended(pieces, {"total": found.total, "complete": complete})
 
 
-def _encoded(
-    values: Iterable[T], json_of: Callable[[T], dict[str, object]]
-) -> list[bytes]:
-    """Return the JSON of as many values as one answer may hold, one at least.
-
-    With rests, as a tail: the application's event loop needs the interpreter, too.
-    """
-    encoded: list[bytes] = []
-    size, started = 0, time.perf_counter()
-    for each in values:
-        if time.perf_counter() - started >= SLICE_SECONDS:
-            time.sleep(rest_seconds(started))
-            started = time.perf_counter()
-        encoded.append(dumps(json_of(each)))
-        size += len(encoded[-1])
-        if size > RESPONSE_BYTES:
-            break
-    return encoded
-
-
-def _answer(name: str, encoded: list[bytes], others: dict[str, object]) -> Response:
-    """Return an answer of which one member is a list, and what else it has."""
-    end = dumps(others)
-    body = b'{"%s":[%s],%s\n' % (name.encode(), b",".join(encoded), end[1:])
-    return Response(body, media_type=JSON)
+def _ended(pieces: list[bytes], others: dict[str, object]) -> Response:
+    """Return an answer of which the list is encoded, and what else it has."""
+    pieces.append(b"],%s\n" % dumps(others)[1:])
+    return Pieces(pieces, media_type=JSON)
 
 
 LIVE_ANSWERS: Final[Mapping[str, Callable[[TaskLog, Run, Asked], Response]]] = {

@@ -19,6 +19,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_tasklog._errors import FollowerError
+from otel_tasklog.viewer._pieces import PIECE_BYTES, SLICE_SECONDS, give, rest_seconds
 from otel_tasklog.viewer._record_json import RecordEncoder, dumps
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from otel_tasklog.store._follow import Follower
     from otel_tasklog.viewer._record_json import Run
 
-__all__ = ["EVENTS", "LINES", "SLICE_SECONDS", "Encoder", "Tail", "rest_seconds"]
+__all__ = ["EVENTS", "LINES", "Encoder", "Tail"]
 
 HEARTBEAT_SECONDS: Final = 15.0
 """A client that is sent nothing for so long is sent a sign of life."""
@@ -41,26 +42,9 @@ STALLED_SECONDS: Final = 300.0
 TAKEN_RECORDS: Final = 256
 """So many are taken from a follower at once; what is behind them waits there."""
 
-SLICE_SECONDS: Final = 0.0002
-SLICE_BYTES: Final = 65_536
-"""What is encoded in one go, at most. For so long nobody else has the interpreter."""
-
-REST: Final = 4
-REST_SECONDS: Final = 0.001
-"""So many times as long as a slice took, and so long at least, is left to all else."""
-
 REMEMBERED_RECORDS: Final = 512
 REMEMBERED_BYTES: Final = 8_192
 """How many encoded records are remembered, and how long each is at most."""
-
-
-def rest_seconds(started: float) -> float:
-    """Return how long to leave the interpreter to others after a slice.
-
-    Args:
-        started: When the slice was begun, by `time.perf_counter`.
-    """
-    return max(REST * (time.perf_counter() - started), REST_SECONDS)
 
 
 class Style(NamedTuple):
@@ -178,20 +162,22 @@ class Tail:
         start = {"type": "http.response.start", "status": 200, "headers": headers}
         await send(start)
         # A server sends the headers with the first part of the body, if an empty one.
-        await _give(send, self._notice("gap", self._gap) if self._gap else b"")
+        await give(
+            send, self._notice("gap", self._gap) if self._gap else b"", STALLED_SECONDS
+        )
         end = None
         while end is None:
             try:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
                     records = await self._follower.take(TAKEN_RECORDS)
             except TimeoutError:
-                await _give(send, self._style.alive)
+                await give(send, self._style.alive, STALLED_SECONDS)
             except FollowerError as error:
                 end = str(error)
             else:
                 await self._send_slices(send, records)
                 end = None if records else "the TaskLog was closed"
-        await _give(send, self._notice("end", end))
+        await give(send, self._notice("end", end), STALLED_SECONDS)
         await send({"type": "http.response.body", "body": b""})
 
     def _notice(self, name: str, value: object) -> bytes:
@@ -203,8 +189,8 @@ class Tail:
             async with self._encoder.turn:
                 started = time.perf_counter()
                 chunk = self._slice(unsent, until=started + SLICE_SECONDS)
-                await asyncio.sleep(rest_seconds(started))
-            await _give(send, chunk)
+                await asyncio.sleep(rest_seconds(time.perf_counter() - started))
+            await give(send, chunk, STALLED_SECONDS)
 
     def _slice(self, unsent: deque[TaskRecord], until: float) -> bytes:
         """Take from the left of *unsent* what makes a slice."""
@@ -216,15 +202,9 @@ class Tail:
         while unsent:
             parts.append(self._encoder.encode(unsent.popleft(), self._style))
             size += len(parts[-1])
-            if size >= SLICE_BYTES or time.perf_counter() >= until:
+            if size >= PIECE_BYTES or time.perf_counter() >= until:
                 break
         return b"".join(parts)
-
-
-async def _give(send: Send, chunk: bytes) -> None:
-    """Send a part of the body; raises TimeoutError if the client takes nothing."""
-    async with asyncio.timeout(STALLED_SECONDS):
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
 async def _until_left(receive: Receive) -> None:

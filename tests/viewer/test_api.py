@@ -24,7 +24,7 @@ from starlette.testclient import TestClient
 import otel_tasklog
 from otel_tasklog import ConfigError, MissingExtraError
 from otel_tasklog._live_reader import TIMEOUT_SECONDS
-from otel_tasklog.viewer import _answers, _application, _tail
+from otel_tasklog.viewer import _answers, _application, _pieces, _tail
 from otel_tasklog.viewer._access import TOKEN_CHARACTERS, URL_BYTES
 from otel_tasklog.viewer._openapi import (
     DOCUMENT,
@@ -377,7 +377,7 @@ def test_as_ndjson_there_is_a_record_in_each_line(client: Client) -> None:
 def test_a_large_answer_is_cut_and_the_next_goes_on(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_answers, "RESPONSE_BYTES", 5_000)
+    monkeypatch.setattr(_pieces, "RESPONSE_BYTES", 5_000)
     for number in range(4):
         client.harness.log.info("%d%s", number, "x" * 2_000)
     pages: list[list[str]] = []
@@ -608,7 +608,7 @@ def test_the_page_is_the_document() -> None:
     limits = {
         "records": RECORDS, "q": SEARCH_CHARACTERS, "URL": URL_BYTES,
         "token": TOKEN_CHARACTERS, "tails": _application.TAILS,
-        "queries": _application.QUERIES, "MiB": _answers.RESPONSE_BYTES >> 20,
+        "queries": _application.QUERIES, "MiB": _pieces.RESPONSE_BYTES >> 20,
         "heartbeat": int(_tail.HEARTBEAT_SECONDS), "stall": int(_tail.STALLED_SECONDS),
         "query": int(TIMEOUT_SECONDS),
     }  # fmt: skip

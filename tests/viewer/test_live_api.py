@@ -21,7 +21,7 @@ from otel_tasklog import (
     TaskWait,
 )
 from otel_tasklog.live._tree import Again
-from otel_tasklog.viewer import _live_answers
+from otel_tasklog.viewer import _pieces
 from otel_tasklog.viewer._live_json import place_json, report_json, task_json
 from otel_tasklog.viewer._live_read import read_places, read_report, read_tasks
 from otel_tasklog.viewer._record_json import Run, dumps
@@ -88,7 +88,7 @@ def test_with_a_limit_it_says_how_many_there_are(client: Client) -> None:
 def test_an_answer_that_is_too_large_is_cut_and_says_so(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_live_answers, "RESPONSE_BYTES", 1)
+    monkeypatch.setattr(_pieces, "RESPONSE_BYTES", 1)
     answer = client.ask("/v1/live", q="task:order-1")
     assert (len(answer["tasks"]), answer["total"], answer["complete"]) == (1, 2, False)
 
@@ -257,7 +257,7 @@ PLACE = {"name": "x", "coroutine": "f", "address": 1, "depth": 0}
         (read_report, {"task": {**PLACE, "records": 0}, "trace_id": "xyz"}),
         (read_report, {"task": {**PLACE, "records": 0}, "stack": [{"path": "x"}]}),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_what_is_none_of_them_is_refused(read: Any, value: Any) -> None:
     with pytest.raises(ValueError, match=r"."):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_tasklog.viewer import _application, _tail
+from otel_tasklog.viewer import _application, _pieces, _tail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -332,12 +332,12 @@ def test_a_slice_ends_when_its_time_is_up(
 
     def read_clock() -> float:
         nonlocal now
-        now += _tail.SLICE_SECONDS * 0.4
+        now += _pieces.SLICE_SECONDS * 0.4
         return now
 
     monkeypatch.setattr(time, "perf_counter", read_clock)
-    assert _tail.rest_seconds(now) == _tail.REST_SECONDS
-    assert _tail.rest_seconds(now - 1.0) == pytest.approx(4.0, abs=0.01)
+    assert _pieces.rest_seconds(0.0) == _pieces.REST_SECONDS
+    assert _pieces.rest_seconds(1.0) == 4.0
 
     async def test(server: Server) -> None:
         await server.log(*map(str, range(9)))

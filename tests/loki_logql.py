@@ -8,6 +8,7 @@ See https://grafana.com/docs/loki/latest/query/log_queries/
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -110,7 +111,17 @@ def _regex(pattern: str, *, anchored: bool) -> Callable[[str], bool]:
         expression = re2.compile(f"^(?s:{pattern})$" if anchored else pattern, options)
     except re2.error as error:
         raise LogQLError(f"parse error : {error}") from None
-    return lambda text: expression.search(text) is not None
+    # Many entries have the same labels.
+    return functools.cache(lambda text: expression.search(text) is not None)
+
+
+def _line_regex(pattern: str) -> Callable[[str], bool]:
+    text = pattern.removeprefix("(?i)")
+    if text == pattern or "[" in text:
+        return _regex(pattern, anchored=False)
+    # It looks for bytes, and knows of the cases of ASCII only: of others here no more
+    # is found, though it finds some.
+    return re.compile(text, re.IGNORECASE | re.ASCII).search  # type: ignore[return-value]
 
 
 def _number(text: str) -> float | None:
@@ -215,6 +226,8 @@ def _selector(reader: _Reader) -> _Test:
 def _matcher(name: str, sign: str, value: str) -> _Test:
     if sign in {"=", "!="}:
         return lambda fields: (fields.get(name, "") == value) == (sign == "=")
+    if "\0" in value and ".*" in value:
+        raise LogQLError("parse error : invalid character NUL")
     found = _regex(value, anchored=True)
     return lambda fields: found(fields.get(name, "")) == (sign == "=~")
 
@@ -230,7 +243,7 @@ def _line_filter(
     if sign in {"|=", "!="}:
         finds = [lambda line, text=text: text in line for text in texts]  # type: ignore[misc]
     else:
-        finds = [_regex(text, anchored=False) for text in texts]
+        finds = [_line_regex(text) for text in texts]
     wanted = sign in {"|=", "|~"}
 
     def stage(line: str, fields: _Fields) -> tuple[str, _Fields] | None:

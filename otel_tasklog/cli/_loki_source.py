@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ from otel_tasklog._text import visible
 from otel_tasklog.capture._record import TIMESTAMP_NS
 from otel_tasklog.cli._failures import Unreachable, complain
 from otel_tasklog.cli._source import Entry, Found
+from otel_tasklog.store._query import Query
 from otel_tasklog.store.loki import LokiStorage
 
 if TYPE_CHECKING:
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
 
     from otel_tasklog.cli._choose import Chosen
     from otel_tasklog.store._loki_records import Stored
-    from otel_tasklog.store._query import Query
 
 __all__ = ["LokiSource", "loki_sources"]
 
 OPTION: Final = "--loki"
+HOUR_NS: Final = 3_600 * 10**9
+PROCESS: Final = ("service_name", "service_namespace", "service_instance_id")
+"""What tells processes apart, by Loki's names."""
 
 
 class LokiSource:
@@ -50,15 +54,35 @@ class LokiSource:
             yield from self._entries(self._storage.stored(query))
 
     def select_with_context(self, query: Query, records: int) -> Iterator[Found]:
-        """Yield the same.
+        """Yield the same, each with so many records of its process around it.
+
+        Those are looked for up to an hour away: Loki reads whatever is asked for.
 
         Raises:
-            click.UsageError: Records around are asked for.
             click.ClickException: As `select`.
         """
-        if records:
-            raise click.UsageError(f"--context does not go with {OPTION}")
-        return (Found(entry, [entry]) for entry in self.select(query))
+        for entry in self.select(query):
+            if not records:
+                yield Found(entry, [entry])
+                continue
+            at = entry.timestamp_ns
+            before = self._around(entry, (at - HOUR_NS, at), records, newest_first=True)
+            hour = at, at + HOUR_NS
+            after = self._around(entry, hour, records + 1, newest_first=False)
+            after = [each for each in after if each.key != entry.key][:records]
+            yield Found(entry, [*before[::-1], entry, *after])
+
+    def _around(
+        self, entry: Entry, hour: tuple[int, int], records: int, *, newest_first: bool
+    ) -> list[Entry]:
+        """Return records of the process that has logged another."""
+        query = Query(
+            attributes={k: v for k, v in entry.resource.items() if k in PROCESS},
+            limit=records,
+            newest_first=newest_first,
+        )
+        with _told():
+            return [*self._entries(self._storage.stored(query, hour))]
 
     def follow(self, query: Query) -> Generator[Entry]:
         """Yield what a query asks for, and then what comes; blocks its thread.
@@ -71,15 +95,13 @@ class LokiSource:
             yield from self._entries(self._storage.stored_as_they_come(query))
 
     def _entries(self, records: Iterable[Stored]) -> Iterator[Entry]:
-        """Yield entries, each with an id that no other of the answer has."""
-        before: int | None = None
-        same = 0
+        """Yield entries, each with an id of its own: Loki keeps one of two equal ones."""
         for each in records:
+            whole = repr((each.whole, sorted(each.resource.items())))
+            digest = hashlib.blake2b(whole.encode("utf-8", "replace"), digest_size=6)
             at = each.whole[TIMESTAMP_NS]
-            if at != before:
-                before, same = at, 0
-            same += 1
-            yield Entry(each.sealed, f"{at}-{same}", self.name, each.resource)
+            name = f"{at}-{digest.hexdigest()}"
+            yield Entry(each.sealed, name, self.name, each.resource)
 
     def _say_what_is_tested_here(self, query: Query) -> None:
         terms = self._storage.logql_of(query).tested_here

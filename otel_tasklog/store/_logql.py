@@ -60,7 +60,10 @@ class Condition(NamedTuple):
     is_number: bool = False
 
     def __str__(self) -> str:
-        value = self.value if self.is_number else quoted(self.value)
+        value = self.value
+        if self.operator in ("=~", "!~"):  # Loki 3.7.6 writes some anew, and not NUL
+            value = value.replace("\0", r"\x00")
+        value = value if self.is_number else quoted(value)
         space = " " * self.is_number
         return f"{self.name}{space}{self.operator}{space}{value}"
 

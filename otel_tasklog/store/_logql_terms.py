@@ -150,14 +150,26 @@ def _any_case(text: str, *, more: bool) -> str:
     all but a few: of U+0130 Go has no other case, and Python two characters; of the
     Greek sigma Python has two lower-case forms, by what stands around it.
 
+    A line filter that is a text without case is no pattern to Loki 3.7.6: it compares
+    bytes, and misses other forms of letters that are not ASCII. A class keeps it one.
+
     Args:
         text: The text.
         more: Whether it may find more than is meant, or rather less.
     """
     if more:
-        letters = {"i": "[i\u0130]", "\u0307": "\u0307?"}
-        return "(?i)" + "".join(letters.get(each) or escaped(each) for each in text)
+        return "(?i)" + "".join(map(_folded, text))
     return "".join(map(_forms, text))
+
+
+def _folded(letter: str) -> str:
+    """Return a pattern for what may have this lower-case form, within ``(?i)``."""
+    if letter == "i":
+        return "[i\u0130]"
+    if letter == "\u0307":
+        return "\u0307?"
+    has_others = letter == "k" or not (letter.isascii() or letter == letter.upper())
+    return f"[{letter}]" if has_others else escaped(letter)
 
 
 def _forms(letter: str) -> str:

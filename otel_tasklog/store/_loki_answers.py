@@ -161,7 +161,7 @@ def refusal(url: str, reply: Reply) -> StorageError:
         url: Of Loki.
         reply: What became of it.
     """
-    said = " ".join(visible(reply.body.decode("utf-8", "replace")).split())
+    said = visible(" ".join(reply.body.decode("utf-8", "replace").split()))
     said = cut(said, _REASON_CHARACTERS) or "without a reason"
     if not reply.status:
         return StorageError(f"Loki at {url} does not answer: {said}")

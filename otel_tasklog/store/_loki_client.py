@@ -24,7 +24,7 @@ from otel_tasklog._connection import (
 from otel_tasklog._errors import ConfigError, MissingExtraError
 from otel_tasklog.store._logql import is_filterable
 from otel_tasklog.store._loki_answers import Reply
-from otel_tasklog.store._loki_search import Ask, Pause, Search
+from otel_tasklog.store._loki_search import Ask, Pause, Search, advance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -172,11 +172,7 @@ class Connection:
             StorageError: As the steps.
         """
         reply: Reply | None = None
-        while True:
-            try:
-                step = steps.send(reply)
-            except StopIteration:
-                return
+        while (step := advance(steps, reply)) is not None:
             reply = None
             match step:
                 case Ask(path, form):
@@ -221,11 +217,7 @@ class AsyncConnection:
             StorageError: As the steps.
         """
         reply: Reply | None = None
-        while True:
-            try:
-                step = steps.send(reply)
-            except StopIteration:
-                return
+        while (step := advance(steps, reply)) is not None:
             reply = None
             match step:
                 case Ask(path, form):

@@ -113,7 +113,7 @@ class Following:
             try:
                 text = await socket.receive_text(timeout=SILENCE_SECONDS)
             except TimeoutError:
-                if await self._caught_up(connection):
+                if not await self._caught_up(connection):
                     return
                 tail.heard()
             else:
@@ -122,15 +122,16 @@ class Following:
                     await self._caught_up(connection)
 
     async def _caught_up(self, connection: AsyncConnection) -> bool:
-        """Take what no frame has brought; return whether there was something."""
-        was_some = False
+        """Take what no frame has brought; return whether it is known that it is none."""
+        is_none = True
         try:
             async for page in connection.run(self._tail.caught_up()):
-                was_some = True
+                is_none = False
                 await self._put(page)
         except StorageError as error:
             self._tail.failed(error)
-        return was_some
+            return False
+        return is_none
 
     async def _put(self, page: list[Stored]) -> None:
         for each in page:

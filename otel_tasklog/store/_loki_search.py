@@ -44,6 +44,7 @@ __all__ = [
     "Question",
     "Search",
     "Steps",
+    "advance",
     "mapped",
     "passes",
 ]
@@ -247,10 +248,14 @@ class Question:
             start = min(self._now_ns, end) - int(self._search.history_seconds * 1e9)
         return max(start, 0), end
 
-    def steps(self) -> Steps:
-        """Yield what to do to find what the query asks for, and what is found."""
+    def steps(self, within: tuple[int, int] | None = None) -> Steps:
+        """Yield what to do to find what the query asks for, and what is found.
+
+        Args:
+            within: From when to before when, instead of what the query says.
+        """
         left = self.query.limit
-        start, end = self.bounds()
+        start, end = within or self.bounds()
         if left == 0 or start >= end:
             return
         yield from self.find_families(start, end)
@@ -291,16 +296,20 @@ class Question:
                 new = family - known
 
 
+def advance(steps: Steps, reply: Reply | None) -> Step | None:
+    """Return the next step, once the last one has its reply; None at the end."""
+    try:
+        return steps.send(reply)
+    except StopIteration:
+        return None
+
+
 def mapped(
     pages: Steps, use: Callable[[list[Stored]], tuple[list[Stored], bool]]
 ) -> Steps:
     """Yield the same, with something else for each page, until that says to stop."""
     reply: Reply | None = None
-    while True:
-        try:
-            step = pages.send(reply)
-        except StopIteration:
-            return
+    while (step := advance(pages, reply)) is not None:
         if not isinstance(step, list):
             reply = yield step
             continue

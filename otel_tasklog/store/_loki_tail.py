@@ -86,12 +86,13 @@ class Tail:
         if query.limit == 0:  # otherwise the search does so
             yield from question.find_families(*question.bounds())
 
-        # What is there already is known, so that all that comes late can be told.
+        # What is there already is known, so that all that comes late can be told. What
+        # was logged since follow() was called is not among it, if Loki has it or not.
         def there(page: list[Stored]) -> tuple[list[Stored], bool]:
             self._fresh(page)
             return [], True
 
-        yield from mapped(self._since(self._newest_ns), there)
+        yield from mapped(self._between(self._newest_ns, self._newest_ns), there)
         newest: list[Stored] = []
 
         def found(page: list[Stored]) -> tuple[list[Stored], bool]:
@@ -109,10 +110,11 @@ class Tail:
         def fresh(page: list[Stored]) -> tuple[list[Stored], bool]:
             return self._fresh(page), True
 
-        yield from mapped(self._since(self._newest_ns), fresh)
+        end = self._clock() + AHEAD_NS
+        yield from mapped(self._between(self._newest_ns, end), fresh)
 
-    def _since(self, newest_ns: int) -> Steps:
-        start, end = newest_ns - OVERLAP_NS, self._clock() + AHEAD_NS
+    def _between(self, newest_ns: int, end: int) -> Steps:
+        start = newest_ns - OVERLAP_NS
         return self._search.pages(self._asked, start, end, newest_first=False)
 
     def frame(self, text: str) -> list[Stored]:

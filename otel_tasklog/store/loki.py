@@ -104,9 +104,17 @@ class LokiStorage(Storage):
         """
         return [TaskRecord(each.sealed) for each in self.stored(query)]
 
-    def stored(self, query: Query) -> Iterator[Stored]:
-        """Yield the same with the attributes of the resource, a page at a time."""
-        for page in self._connection.run(self.question(query).steps()):
+    def stored(
+        self, query: Query, within: tuple[int, int] | None = None
+    ) -> Iterator[Stored]:
+        """Yield the same with the attributes of the resource, a page at a time.
+
+        Args:
+            query: The query.
+            within: From when to before when, in nanoseconds since the epoch, instead of
+                what the query says.
+        """
+        for page in self._connection.run(self.question(query).steps(within)):
             yield from page
 
     def follow(

@@ -28,8 +28,8 @@ pytestmark = pytest.mark.skipif(
 NOW_NS: Final = time.time_ns()
 
 
-def send(peer: LokiPeer, service: str, *records: Sealed) -> None:
-    encoder = Encoder({"service.name": service}, include=())
+def send(peer: LokiPeer, service: str, *records: Sealed, **resource: str) -> None:
+    encoder = Encoder({"service.name": service, **resource}, include=())
     request = encoder.request({"log": [*map(encoder.record, records)]})
     assert peer.double.push(request) == (204, "")
 
@@ -54,6 +54,33 @@ def test_a_query_prints_what_a_process_would(
     lines = ran.output.splitlines()
     assert [line.partition(" log: ")[2] for line in lines] == [
         "shop 30 user=bob", "mail 20 user=bob", "shop 10 user=bob",
+    ]  # fmt: skip
+
+
+def test_what_is_around_is_shown_as_a_process_would(
+    command: Callable[..., Ran],
+) -> None:
+    """Each record once, and none of another process of the service."""
+    with listening() as peer:
+        for name in ("one", "two"):
+            send(
+                peer, "shop",
+                *(
+                    sealed(
+                        message=f"{name} {number}",
+                        attributes={"hit": number in (3, 4, 9)},
+                        timestamp_ns=NOW_NS + number * 10,
+                        task=(name, None, None),
+                    )
+                    for number in range(12)
+                ),
+                **{"service.instance.id": name},
+            )  # fmt: skip
+        ran = command("query", "--loki", peer.url, "task:one @hit:true", "-C", "1")
+    assert (ran.status, ran.errors) == (0, "")
+    lines = [line.partition("log: ")[2] or line for line in ran.output.splitlines()]
+    assert [line.partition(" hit=")[0] for line in lines] == [
+        "one 2", "one 3", "one 4", "one 5", "--", "one 8", "one 9", "one 10",
     ]  # fmt: skip
 
 
@@ -99,7 +126,6 @@ WRONG: Final[list[tuple[tuple[str, ...], int, str]]] = [
     (("query", "--loki", "nowhere"), 2, "--loki: url='nowhere': expected a URL"),
     (("query", "--loki", "{}", "--pid", "1"), 2, "--pid and --socket do not go with"),
     (("query", "--loki", "{}", "--file", "x"), 2, "--file does not go with --loki"),
-    (("query", "--loki", "{}", "-C", "1"), 2, "--context does not go with --loki"),
     (("tail", "--loki", "{}", "--service", "a", "--service", "b"), 2, "one tail for"),
     (("query", "--loki", "{}", "nothing-like-it"), 1, "no record matches"),
     (("query", "--loki", "{}/other"), 3, "there is no Loki at this address"),

@@ -1,11 +1,15 @@
 """Queries to Loki find what they would find in memory, whatever LogQL can express.
 
 `loki_double` stands for Loki, and reads the LogQL that is written here by rules of its
-own. Records reach it as the library sends them.
+own. Records reach it as the library sends them. What is true of ``both`` is also asked
+of the Loki that ``OTEL_TASKLOG_TEST_LOKI`` names.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import datetime
 import itertools
 import logging
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loki_double import LokiDouble
 from loki_logql import KEYWORDS
+from loki_real import REAL, RealLoki
 from query_cases import HAS_RE2, NOW_NS, Case, cases, sealed, sealed_records
 
 from otel_tasklog import ConfigError, Query, StorageError
@@ -25,10 +30,10 @@ from otel_tasklog.capture._names import clean_text
 from otel_tasklog.capture._record import Origin, Rest, Sealed, TaskRecord
 from otel_tasklog.delivery._encode import Encoder
 from otel_tasklog.store._loki_answers import Reply
-from otel_tasklog.store._loki_search import Ask, Pause, Search
+from otel_tasklog.store._loki_search import Ask, Pause, Search, advance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from otel_tasklog.store._loki_search import Steps
 
@@ -41,16 +46,54 @@ CATEGORIES: Final = {"x-loki-response-encoding-flags": "categorize-labels"}
 DAY_SECONDS: Final = 86_400.0
 
 
-def loki_with(records: Iterable[Sealed], **resource: str) -> LokiDouble:
-    """Return a Loki to which records were sent."""
-    loki = LokiDouble(lambda: NOW_NS / 1e9)
-    encoder = Encoder({**RESOURCE, **resource}, include=INCLUDABLE)
+def send(records: Iterable[Sealed], loki: LokiDouble | RealLoki) -> None:
+    """Have records sent as the library sends them."""
+    service = loki.service if isinstance(loki, RealLoki) else "shop"
+    encoder = Encoder({**RESOURCE, "service.name": service}, include=INCLUDABLE)
     # Oldest first: what is an hour behind its stream's newest would be refused.
     in_order = sorted(records, key=lambda record: record[1])
     for logger, group in itertools.groupby(in_order, lambda record: record[2][0]):
-        encoded = [encoder.record(record) for record in group]
-        assert loki.push(encoder.request({logger: encoded})) == (204, "")
+        for part in _parts([encoder.record(record) for record in group]):
+            assert loki.push(encoder.request({logger: part})) == (204, "")
+
+
+def _parts(encoded: list[bytes]) -> Iterator[list[bytes]]:
+    for at in range(0, len(encoded), 2_000):
+        yield encoded[at : at + 2_000]
+
+
+def loki_with(records: Iterable[Sealed]) -> LokiDouble:
+    """Return a Loki to which records were sent."""
+    loki = LokiDouble(lambda: NOW_NS / 1e9)
+    send(records, loki)
     return loki
+
+
+@contextlib.contextmanager
+def a_loki(kind: str) -> Iterator[LokiDouble | RealLoki]:
+    """Give the double, or a service of the Loki that is named."""
+    if kind == "double":
+        yield loki_with([])
+        return
+    with contextlib.closing(RealLoki(NOW_NS)) as loki:
+        yield loki
+
+
+both = pytest.mark.parametrize(
+    "kind",
+    [
+        "double",
+        pytest.param(
+            "real",
+            marks=[
+                pytest.mark.skipif(
+                    REAL is None, reason="OTEL_TASKLOG_TEST_LOKI names no Loki"
+                ),
+                pytest.mark.timeout(900),
+            ],
+        ),
+    ],
+)
 
 
 def search(page_records: int = 5_000, **labels: str) -> Search:
@@ -60,15 +103,11 @@ def search(page_records: int = 5_000, **labels: str) -> Search:
     )  # fmt: skip
 
 
-def run(steps: Steps, loki: LokiDouble) -> list[TaskRecord]:
+def run(steps: Steps, loki: LokiDouble | RealLoki) -> list[TaskRecord]:
     """Do what the steps say with a Loki; return what they find."""
     found: list[TaskRecord] = []
     reply: Reply | None = None
-    while True:
-        try:
-            step = steps.send(reply)
-        except StopIteration:
-            return found
+    while (step := advance(steps, reply)) is not None:
         reply = None
         if isinstance(step, Ask):
             assert step.path == "/loki/api/v1/query_range"
@@ -76,13 +115,23 @@ def run(steps: Steps, loki: LokiDouble) -> list[TaskRecord]:
             reply = Reply(status, body.encode())
         elif not isinstance(step, Pause):
             found += [TaskRecord(each.sealed) for each in step]
+    return found
 
 
 def ask(
-    loki: LokiDouble, text: str, *, page_records: int = 5_000, **filters: Any
+    loki: LokiDouble | RealLoki, text: str, *, page_records: int = 5_000, **filters: Any
 ) -> list[TaskRecord]:
     query = Query.parse(text, **{"limit": None, "newest_first": False, **filters})
-    return run(search(page_records).question(query, NOW_NS).steps(), loki)
+    where = search(page_records)
+    if isinstance(
+        loki, RealLoki
+    ):  # which looks at an hour at a time, of a week for long
+        where = dataclasses.replace(
+            where,
+            labels={"service_name": loki.service},
+            history_seconds=1.1 * DAY_SECONDS,
+        )
+    return run(where.question(query, NOW_NS).steps(), loki)
 
 
 def logql(text: str, **filters: Any) -> str:
@@ -127,6 +176,7 @@ def _as_sent(record: Sealed, number: int) -> Sealed:
     )  # fmt: skip
 
 
+@both
 @given(
     st.lists(sealed_records, max_size=12),
     cases.filter(lambda case: "under:" not in case.text),
@@ -134,12 +184,17 @@ def _as_sent(record: Sealed, number: int) -> Sealed:
     st.integers(2, 9),
 )
 def test_loki_finds_what_memory_does(
-    drawn: list[Sealed], case: Case, order: str, page_records: int
+    kind: str, drawn: list[Sealed], case: Case, order: str, page_records: int
 ) -> None:
     newest_first = order == "newest"
     records = [_as_sent(record, number) for number, record in enumerate(drawn)]
-    loki = loki_with(records)
-    found = ask(loki, case.text, page_records=page_records, newest_first=newest_first)
+    with a_loki(kind) as loki:
+        if isinstance(loki, RealLoki):
+            records = [r for r in records if NOW_NS - r[1] < loki.reach_ns]
+        send(records, loki)
+        found = ask(
+            loki, case.text, page_records=page_records, newest_first=newest_first
+        )
     expected = sorted(
         (r for r in map(TaskRecord, records) if case.holds(r)),
         key=lambda record: record.timestamp_ns,
@@ -172,10 +227,13 @@ HOSTILE_TEXTS: Final = [
 ]  # fmt: skip
 
 
+@both
 @pytest.mark.parametrize(
     "text", [clean_text(each) for each in HOSTILE_TEXTS], ids=ascii
 )
-def test_a_hostile_text_is_found_where_it_is_and_nowhere_else(text: str) -> None:
+def test_a_hostile_text_is_found_where_it_is_and_nowhere_else(
+    kind: str, text: str
+) -> None:
     """As a job's id, a message, part of an attribute, an exception's text."""
     other = ("import-42", None, None)
     records = [
@@ -185,10 +243,16 @@ def test_a_hostile_text_is_found_where_it_is_and_nowhere_else(text: str) -> None
         sealed(exception=("E", text, None), task=other, timestamp_ns=NOW_NS - 2),
         sealed(task=other, timestamp_ns=NOW_NS - 1),
     ]
-    loki = loki_with(records)
+    with a_loki(kind) as loki:
+        send(records, loki)
+        _check_hostile(loki, text)
 
+
+def _check_hostile(loki: LokiDouble | RealLoki, text: str) -> None:
     def ages(text: str = "", **filters: Any) -> list[int]:
-        return [NOW_NS - r.timestamp_ns for r in ask(loki, text, **filters)]
+        # Loki looks at an hour at a time: seven days of them take a moment.
+        found = ask(loki, text, since=datetime.timedelta(hours=1), **filters)
+        return [NOW_NS - r.timestamp_ns for r in found]
 
     inner = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
     assert ages(task_id=text) == [4]
@@ -208,6 +272,8 @@ COMPILED: Final = {
     ),
     "@service.name:shop task:*": '{service_name="shop"} | task_id!=""',
     "message:Refused task:a": '{service_name=~".+"} |= "Refused" | task_id="a"',
+    "message:größe": '{service_name=~".+"} |~ "(?i)gr[ö][ß]e"',
+    "message:日k": '{service_name=~".+"} |~ "(?i)日[k]"',
     "task:a -message:Refused": '{service_name=~".+"} != "Refused" | task_id="a"',
     "level:error": '{service_name=~".+"} | severity_number="17"',
     "-level>=error": (
@@ -253,6 +319,17 @@ def test_what_logql_cannot_express_is_said(text: str) -> None:
 def test_an_attribute_with_the_name_of_a_keyword_is_found(word: str) -> None:
     loki = loki_with([sealed(attributes={word: "x"}), sealed(attributes={word: "y"})])
     assert [r.attributes for r in ask(loki, f"@{word}:x")] == [{word: "x"}]
+
+
+@both
+@pytest.mark.parametrize(
+    "word", ["ΟΔΟΣ", "STRAẞE", "ÅR", "\u01c5ep", "3 \u212a"], ids=ascii
+)
+def test_a_word_in_lower_case_finds_its_other_forms(kind: str, word: str) -> None:
+    with a_loki(kind) as loki:
+        send([sealed(message=f"1 {word} 2")], loki)
+        text = f'message:"{word.lower()}" since:1h'
+        assert [r.message for r in ask(loki, text)] == [f"1 {word} 2"]
 
 
 NUMBERS: Final = [
@@ -328,8 +405,8 @@ def test_pages_have_each_record_once(page_records: int, *, newest_first: bool) -
     assert sorted(r.message for r in found) == sorted(r[5] for r in records)
 
 
-@pytest.mark.parametrize("newest_first", [True, False])
-def test_twelve_thousand_records_of_one_time_all_come(*, newest_first: bool) -> None:
+@both
+def test_twelve_thousand_records_of_one_time_all_come(kind: str) -> None:
     """More than Loki gives at once; some differ in their texts, some in their jobs."""
     records = [
         sealed(message=f"record {number}", timestamp_ns=NOW_NS)
@@ -341,11 +418,14 @@ def test_twelve_thousand_records_of_one_time_all_come(*, newest_first: bool) -> 
     around = [
         sealed(message=m, timestamp_ns=NOW_NS + s) for m, s in (("a", -1), ("z", 1))
     ]
-    loki = loki_with(records + around)
-    found = ask(loki, "", newest_first=newest_first)
-    texts = [(record.message, record.task_id) for record in found]
-    assert len(texts) == len(set(texts)) == 12_002
-    assert [texts[0][0], texts[-1][0]] == (["z", "a"] if newest_first else ["a", "z"])
+    with a_loki(kind) as loki:
+        send(records + around, loki)
+        for newest_first in (True, False):
+            found = ask(loki, "since:1h", newest_first=newest_first)
+            texts = [(record.message, record.task_id) for record in found]
+            assert len(texts) == len(set(texts)) == 12_002
+            ends = [texts[0][0], texts[-1][0]]
+            assert ends == (["z", "a"] if newest_first else ["a", "z"])
 
 
 def test_no_more_is_asked_for_than_the_limit_needs() -> None:

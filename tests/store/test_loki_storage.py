@@ -18,7 +18,7 @@ from query_cases import HAS_RE2, sealed
 
 from otel_tasklog import ConfigError, Query, StorageError
 from otel_tasklog.delivery._encode import Encoder
-from otel_tasklog.store import _loki_following, _loki_tail
+from otel_tasklog.store import _loki_following, _loki_search, _loki_tail
 from otel_tasklog.store.loki import AsyncLokiStorage, LokiStorage
 
 if TYPE_CHECKING:
@@ -207,8 +207,8 @@ STRANGE: Final = {
     "elsewhere": (
         _answer("", "302 Found\r\nLocation: http://127.0.0.1:1/"), "refuses .302.",
     ),
-    "no such page": (_answer("404 page not found", "404 Not Found"),
-                     "there is no Loki at this address"),
+    "no such page": (_answer("404 page not found\n", "404 Not Found"),
+                     "404 page not found; there is no Loki at this address"),
     "half an answer": (_say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"),
                        "does not answer: RemoteProtocolError"),
     "no HTTP": (_say(b"hello\r\n\r\n"), "does not answer: RemoteProtocolError"),
@@ -265,10 +265,11 @@ def following(records: Iterator[TaskRecord]) -> Iterator[Callable[[], str]]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence is short, and so is the pause before the next connection."""
+    """Silence is short, and so are the pauses before what is tried again."""
     monkeypatch.setattr(_loki_following, "SILENCE_SECONDS", 0.1)
     monkeypatch.setattr(_loki_tail, "FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(_loki_tail, "LONGEST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(_loki_search, "LONGEST_PAUSE_SECONDS", 0.1)
 
 
 def test_a_follower_gets_what_comes_after_it_and_the_newest_before(
@@ -284,10 +285,25 @@ def test_a_follower_gets_what_comes_after_it_and_the_newest_before(
 def test_what_is_late_comes_all_the_same(peer: LokiPeer, storage: LokiStorage) -> None:
     """A batch may be sent seconds after its records were logged."""
     push(peer, "before", age_ns=5 * 10**9)
-    records = storage.follow()
-    with following(records) as seen:
-        threading.Timer(0.2, push, (peer, "late"), {"age_ns": 8 * 10**9}).start()
+
+    def push_once_it_is_followed() -> None:
+        while not peer.tails:
+            time.sleep(0.01)
+        push(peer, "late", age_ns=8 * 10**9)
+
+    with following(storage.follow()) as seen:
+        threading.Thread(target=push_once_it_is_followed, daemon=True).start()
         assert seen() == "late"
+
+
+def test_what_is_logged_once_it_is_followed_comes_whenever_it_is_read(
+    peer: LokiPeer, storage: LokiStorage
+) -> None:
+    """An application follows a job, starts it, and reads then."""
+    push(peer, "before", age_ns=10**9)
+    with following(storage.follow()) as seen:
+        push(peer, "after")
+        assert seen() == "after"
 
 
 @pytest.mark.parametrize("trouble", ["cut", "silent", "drops", "refused", "outage"])
@@ -298,7 +314,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(
     if trouble == "refused":
         peer.refuses_tails = 403
     with following(storage.follow("-noise", backlog_records=0)) as seen:
-        threading.Timer(0.2, push, (peer, "first")).start()
+        push(peer, "first")
         assert seen() == "first"
         if trouble == "silent":
             peer.silent = True
@@ -320,9 +336,9 @@ def test_a_loki_that_is_started_again_is_found_again(said: list[str]) -> None:
     with listening() as first:
         port = int(first.url.rpartition(":")[2])
         storage = LokiStorage(first.url, attempts=1)
+        push(first, "before", age_ns=10**9)
         records = storage.follow()
-        push(first, "before")
-        threading.Timer(0.2, push, (first, "one")).start()
+        push(first, "one")
         assert next(records).message == "one"
     found: list[str] = []
     reader = threading.Thread(
@@ -335,11 +351,29 @@ def test_a_loki_that_is_started_again_is_found_again(said: list[str]) -> None:
     with listening(first.double, port=port) as second:
         push(second, "two")
         reader.join(10)
-    assert found == ["two"]
-    assert len(said) == 1
+        assert found == ["two"]
+        assert len(said) == 1
     assert f"no tail of {first.url}, it is asked instead" in said[0]
     records.close()  # type: ignore[attr-defined]
     storage.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_loki_that_is_silent_and_does_not_answer_is_told_once(
+    peer: LokiPeer, said: list[str]
+) -> None:
+    """A tail that is open says nothing of a Loki behind it that fails."""
+    with (
+        LokiStorage(peer.url, attempts=1) as storage,
+        following(storage.follow()) as seen,
+    ):
+        push(peer, "one")
+        assert seen() == "one"
+        peer.silent = True
+        peer.double.outage = [503] * 8
+        push(peer, "two")
+        assert seen() == "two"
+    assert len(said) == 1
 
 
 def test_jobs_inside_a_job_are_followed_as_they_come(

@@ -21,8 +21,9 @@ from otel_tasklog._hints import (
 )
 from otel_tasklog._loops import Loops
 from otel_tasklog._placement import Placement
-from otel_tasklog._process import TerminationGuard, at_end, not_at_end
+from otel_tasklog._process import at_end, not_at_end
 from otel_tasklog._recipes import ServerHandler, places
+from otel_tasklog._termination import TerminationGuard
 from otel_tasklog._text import count_of
 from otel_tasklog._uncaught import UncaughtHooks
 from otel_tasklog.delivery._http import HTTP_LOGGERS

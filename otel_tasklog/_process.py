@@ -1,7 +1,7 @@
-"""What a process does to a TaskLog: it forks, is terminated, and ends.
+"""What a process does to a TaskLog: it forks, and it ends.
 
-The only place that touches signals, ``atexit`` and the like. It knows callables, not
-what they belong to.
+The only place that touches ``atexit`` and the like; signals are in ``_termination.py``.
+It knows callables, not what they belong to.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import functools
 import os
-import signal
 import sys
 import threading
 import time
@@ -19,11 +18,12 @@ from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType, ModuleType
+    from types import ModuleType
 
 __all__ = [
-    "TerminationGuard",
+    "at_begin",
     "at_end",
+    "is_child",
     "not_at_end",
     "park_before_fork",
     "renew_after_fork",
@@ -58,9 +58,18 @@ class Renewable(Protocol):
         ...
 
 
+class Beginning(Protocol):
+    """What has something to do when a child of ``multiprocessing`` begins."""
+
+    def begin(self) -> None:
+        """Do it, on the child's main thread."""
+        ...
+
+
 _parkables: WeakSet[Parkable] = WeakSet()
 _resumables: WeakSet[Resumable] = WeakSet()
 _renewables: WeakSet[Renewable] = WeakSet()
+_beginnings: WeakSet[Beginning] = WeakSet()
 
 
 def park_before_fork(parkable: Parkable) -> None:
@@ -76,6 +85,11 @@ def resume_after_fork(resumable: Resumable) -> None:
 def renew_after_fork(renewable: Renewable) -> None:
     """Have ``renew()`` called in each forked child, for as long as it lives."""
     _renewables.add(renewable)
+
+
+def at_begin(beginning: Beginning) -> None:
+    """Have ``begin()`` called in each forked child of ``multiprocessing``."""
+    _beginnings.add(beginning)
 
 
 def _before_fork() -> None:
@@ -114,12 +128,17 @@ def at_end(close: Callable[[], object]) -> None:
     """
     atexit.register(close)
     _closers.append(close)
-    # Who has children of multiprocessing, or is one, has imported it. Others are
-    # spared the time that it takes.
+    if is_child():
+        _expect_end(sys.modules["multiprocessing.util"])
+
+
+def is_child() -> bool:
+    """Return whether this is a child of ``multiprocessing``."""
+    # Who has such children, or is one, has imported it. Others are spared the time
+    # that it takes.
     package = sys.modules.get("multiprocessing")
     find_parent = getattr(package, "parent_process", lambda: None)
-    if find_parent() is not None:
-        _expect_end(sys.modules["multiprocessing.util"])
+    return find_parent() is not None
 
 
 def not_at_end(close: Callable[[], object]) -> None:
@@ -139,6 +158,8 @@ def _expect_children(util: ModuleType) -> None:
 
     def expect(_: object) -> None:
         _expect_end(util)
+        for beginning in list(_beginnings):
+            beginning.begin()
 
     util.register_after_fork(_close_all, expect)
 
@@ -175,51 +196,3 @@ def _others_run() -> bool:
 def _close_all() -> None:
     for close in _closers.copy():
         close()
-
-
-class TerminationGuard:
-    """Delivers before a SIGTERM that nobody handles ends the process.
-
-    Never in the place of an application's own handler, set before or later.
-
-    Args:
-        deliver: Delivers what is there, within its time.
-    """
-
-    def __init__(self, deliver: Callable[[], object]) -> None:
-        self._deliver = deliver
-
-    def arm(self) -> bool:
-        """Take the signal over if its action is the default one.
-
-        Returns:
-            False if it is left alone only because this is not the main thread, where
-            alone Python allows it.
-        """
-        default = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        on_main = _on_main_thread()
-        if default and on_main:
-            signal.signal(signal.SIGTERM, self._on_signal)
-        return on_main or not default
-
-    def disarm(self) -> None:
-        """Give the default action back if ours is still in place."""
-        if _on_main_thread() and signal.getsignal(signal.SIGTERM) == self._on_signal:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        try:
-            # A second signal meanwhile comes here too, and has what is left of the
-            # time. Whatever goes wrong must not reach what the signal interrupted.
-            with contextlib.suppress(Exception):
-                self._deliver()
-        finally:
-            # The default action, so that the parent sees how the process ended. As
-            # process 1 of a container it has no effect, and the program goes on.
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-            signal.signal(number, self._on_signal)
-
-
-def _on_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()

@@ -10,7 +10,8 @@ none, without it. Where a task is dear, a tenth of them is enough.
 
 A list of them: 10,000 tasks that sleep, each of which has logged once. CPU of the thread
 that asks, while the loop runs in another, and the longest time it went without a rest;
-and how late a 1 ms ticker in the loop is while it is asked again and again.
+and how late a 1 ms ticker in the loop is while it is asked again and again, and while it
+is asked once a second, as by somebody who watches.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ MONITOR: Final = "ours, monitor started"
 LIFECYCLE: Final = "ours, task_lifecycle"
 NEWEST: Final = "live_tasks()"
 ALL: Final = "live_tasks(limit=None)"
+WATCHED: Final = "live_tasks(), each second"
 BATCH: Final = 1_000
 DEAR: Final = (LIFECYCLE, AIOMONITOR_HOOK)
 DEAR_PART: Final = 10
@@ -237,14 +239,19 @@ async def _lists(count: int, times: int) -> Result:
         await asyncio.sleep(0)
         assert await tasklog.aflush()
         with _aiomonitor(hook=False) as monitor, _Rests() as rests:
-            questions: dict[str, Callable[[], object]] = {
-                NEWEST: tasklog.live_tasks,
-                ALL: lambda: tasklog.live_tasks(limit=None),
-                AIOMONITOR: lambda: monitor.format_running_task_list("", False),  # noqa: FBT003
+            questions: dict[str, tuple[Callable[[], object], float]] = {
+                NEWEST: (tasklog.live_tasks, 0.0),
+                ALL: (lambda: tasklog.live_tasks(limit=None), 0.0),
+                AIOMONITOR: (
+                    lambda: monitor.format_running_task_list("", False),  # noqa: FBT003
+                    0.0,
+                ),
+                WATCHED: (tasklog.live_tasks, 1.0),
             }
-            for name, ask in questions.items():
+            for name, (ask, pause_seconds) in questions.items():
                 found = asked[name] = []
-                work = functools.partial(_ask, rests, ask, times, found)
+                often = max(times // 6, 1) if pause_seconds else times
+                work = functools.partial(_ask, rests, ask, often, found, pause_seconds)
                 late[name] = await _in_thread(work)
         seconds = sum([each for each, _ in asked[ALL]]) / 1e3
         late[NOTHING] = await _in_thread(lambda: time.sleep(seconds))
@@ -258,8 +265,12 @@ def _ask(
     ask: Callable[[], object],
     times: int,
     found: list[tuple[float, float]],
+    pause_seconds: float,
 ) -> None:
-    found += [rests.measured(ask) for _ in range(times)]
+    for _ in range(times):
+        found.append(rests.measured(ask))
+        if pause_seconds:
+            time.sleep(pause_seconds)
 
 
 def _listed(

@@ -114,6 +114,27 @@ def leaves():
     child()
     sys.exit(3)
 """
+# The same state as that of a signal that comes in the moment before a wait: Python has
+# taken it, and the main thread does not hear of it.
+WAITS: Final = """
+def waits():
+    child()
+    lock = multiprocessing.Lock()
+    lock.acquire()
+    def terminate():
+        time.sleep(0.3)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    threading.Thread(target=terminate, daemon=True).start()
+    lock.acquire()
+
+import multiprocessing
+"""
+TERMINATED: Final = """
+    process = multiprocessing.get_context("{}").Process(target=waits)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGTERM
+"""
 POOL: Final = """
     import multiprocessing
     with multiprocessing.get_context("{}").Pool(1) as pool:
@@ -242,6 +263,12 @@ ENDINGS: Final = {
     ),
     "multiprocessing.Process with a thread that goes on": Ending(
         main(PROCESS.format("fork", "late"), functions=LATE), more=("child", "late")
+    ),
+    "multiprocessing.Process that is terminated as it turns to wait": Ending(
+        main(TERMINATED.format("fork"), functions=WAITS), more=("child",)
+    ),
+    "multiprocessing.Process by spawn that is terminated as it turns to wait": Ending(
+        main(TERMINATED.format("spawn"), functions=WAITS), more=("child",)
     ),
     "multiprocessing.Pool, closed and joined": Ending(
         main(POOL.format("fork", "pool.close(); pool.join()")), more=("child",)

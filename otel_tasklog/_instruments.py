@@ -204,12 +204,8 @@ class Instruments:
         self._numbers = itertools.count()
         self._looked: dict[str, list[Observation]] = {}
         own = provider.get_meter("otel_tasklog", VERSION)
-        own.create_observable_gauge(
-            LAG,
-            [self._callback(LAG)],
-            "s",
-            "How old the oldest record is that was not delivered yet.",
-        )
+        about = "How old the oldest record is that was not delivered yet."
+        own.create_observable_gauge(LAG, [self._callback(LAG)], "s", about)
         meter = _Observing(own, self._callback)
         conventions.create_otel_sdk_log_created(meter)
         conventions.create_otel_sdk_processor_log_queue_size(meter)

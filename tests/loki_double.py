@@ -35,6 +35,7 @@ __all__ = ["LokiDouble", "StoredEntry", "form_of"]
 
 MOST_ENTRIES: Final = 5_000
 BURST_BYTES: Final = 6_000_000
+TAIL_STREAMS: Final = 6
 LONGEST_NS: Final = (30 * 24 + 1) * 3_600 * 10**9
 SILENT: Final = frozenset({"twin", "collision", "level", "name", "nested"})
 """Rules of which Loki says nothing."""
@@ -173,7 +174,11 @@ class LokiDouble:
     def frame(
         self, query: str, entries: list[StoredEntry], headers: Mapping[str, str]
     ) -> str:
-        """Return what a tail sends of some new entries; empty if that is nothing."""
+        """Return what a tail sends of some new entries; empty if that is nothing.
+
+        With conditions each entry is a stream of its own, and there is no room for more
+        than a few; the others are left out without a word.
+        """
         pipeline = loki_logql.read(query)
         found = [
             (entry, *result)
@@ -182,6 +187,8 @@ class LokiDouble:
         ]  # fmt: skip
         if not found:
             return ""
+        if "|" in query:
+            del found[TAIL_STREAMS:]
         streams = _streams(found, headers)
         frame = {"streams": streams.pop("result"), **streams}
         return json.dumps(frame, ensure_ascii=False)

@@ -53,7 +53,7 @@ MARK_CHARACTERS: Final = 40
 _MARK: Final = re.compile(r"… \[(\d{1,15}) characters cut\]\Z")
 _TYPE_CHARACTERS: Final = 256
 
-_module: Final[Callable[[type], object]] = type.__dict__["__module__"].__get__
+_own_module: Final[Callable[[type], object]] = type.__dict__["__module__"].__get__
 _mro: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
 _own: Final[Callable[[type], Mapping[str, Any]]] = type.__dict__["__dict__"].__get__
 _qualname: Final[Callable[[type], str]] = type.__dict__["__qualname__"].__get__
@@ -116,6 +116,13 @@ def names_of(kind: type) -> tuple[str, str]:
     """Return a type's module and its name in there."""
     module = _module(kind)
     return module if type(module) is str else "builtins", str.__str__(_qualname(kind))
+
+
+def _module(kind: type) -> object:
+    try:
+        return _own_module(kind)
+    except AttributeError:  # made by ``type()`` where no module was
+        return None
 
 
 def _name(kind: type) -> str:

@@ -56,13 +56,21 @@ class EmbeddedReceiver:
             start_new_session=True,
             limit=2**24,
         )  # fmt: skip
+        try:
+            self.endpoint = await self._told_endpoint()
+        except BaseException:  # Ctrl-C, say: nobody else would end it
+            await self.__aexit__()
+            raise
+        self._reading = asyncio.create_task(self._read(), name="receiver output")
+        return self
+
+    async def _told_endpoint(self) -> str:
+        assert self._process is not None  # noqa: S101 - started
         assert self._process.stderr is not None  # noqa: S101 - it is a pipe
         line = (await self._process.stderr.readline()).decode()
         if "listening on " not in line:
             raise RuntimeError(f"the embedded receiver did not start: {line}")
-        self.endpoint = line.split("listening on ")[1].strip()
-        self._reading = asyncio.create_task(self._read(), name="receiver output")
-        return self
+        return line.split("listening on ")[1].strip()
 
     async def _read(self) -> None:
         assert self._process is not None  # noqa: S101 - started

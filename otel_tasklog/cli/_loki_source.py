@@ -133,7 +133,7 @@ def loki_sources(
 def _open(url: str, service: str | None) -> LokiStorage:
     """Return a Loki, until the command ends."""
     tenant, token, username, password = (
-        os.environ.get(f"OTEL_TASKLOG_LOKI_{name}")
+        os.environ.get(f"OTEL_TASKLOG_LOKI_{name}") or None  # empty is as not set
         for name in ("TENANT", "TOKEN", "USERNAME", "PASSWORD")
     )
     try:

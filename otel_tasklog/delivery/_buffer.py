@@ -84,7 +84,7 @@ class Intake:
         self.parked = True  # until the first record starts the worker
         self.hurried = False  # a Wake.MANY is on its way
         self.resting = False  # the worker knows that there are many, and comes later
-        self._last_thread: object = None
+        self._last_thread: int | None = None
         self.max_records, self.max_bytes = limits
         # Kept free by the worker for what comes before its next turn.
         self.reserve_records = min(self.max_records // 8, 2 * WAKE_RECORDS)
@@ -225,11 +225,12 @@ class Intake:
 
     def _several(self) -> bool:
         """Return whether more than one thread logs, as far as three records tell."""
-        waiting, before = self.waiting, self._last_thread
-        if not waiting:
+        try:
+            ends = self.waiting[0], self.waiting[-1]
+        except IndexError:  # even a single one is dropped if it is too large
             return False
-        first = waiting[0][ORIGIN][6]  # one is left, whoever drops the others
-        self._last_thread = last = waiting[-1][ORIGIN][6]
+        before, (first, last) = self._last_thread, map(_thread_of, ends)
+        self._last_thread = last
         return first != last or before not in (None, last)
 
     def delay_seconds(self, longest: float) -> float:
@@ -280,3 +281,9 @@ class Intake:
         # What was taken after the first look is in both.
         both = {each[SEQUENCE]: each for each in (*taken, *waiting)}
         return [both[sequence] for sequence in sorted(both)]
+
+
+def _thread_of(record: Whole) -> int | None:
+    """Return which thread logged a record; comparing it calls nothing of others."""
+    thread = record[ORIGIN][6]
+    return thread if type(thread) is int else None

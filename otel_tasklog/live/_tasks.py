@@ -21,7 +21,6 @@ import sys
 from functools import partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
-from weakref import getweakrefs, ref
 
 from otel_tasklog._errors import ConfigError
 from otel_tasklog.capture._record import ORIGIN, TIMESTAMP_NS, Origin, TaskRecord
@@ -33,11 +32,13 @@ from otel_tasklog.live._await_chain import (
     name_of,
     waiter_of,
 )
+from otel_tasklog.live._links import links_to
 from otel_tasklog.live._slices import in_pieces, in_slices, rest
 from otel_tasklog.live._waits import all_tasks, wait_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from weakref import ref
 
     from otel_tasklog.capture._record import Sealed
     from otel_tasklog.capture._tasks import TaskCell
@@ -143,23 +144,10 @@ def look(loop: asyncio.AbstractEventLoop | None = None) -> tuple[list[Seen], boo
         if found is None:
             complete = False
             continue
-        seen += _links(found)
+        seen += links_to(found)
         del found
         rest()  # in so many steps that asyncio takes, nobody else can be let in
     return seen, complete
-
-
-def _links(tasks: Iterable[Task]) -> list[Seen]:
-    """Return a weak reference to each: the oldest, by which asyncio itself knows it.
-
-    Up to Python 3.13 there is one, so that none need be made.
-    """
-    return [
-        links[-1]
-        if (links := getweakrefs(task)) and type(links[-1]) is ref
-        else ref(task)
-        for task in tasks
-    ]
 
 
 def number_of(seen: Seen) -> int | None:

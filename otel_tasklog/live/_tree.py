@@ -15,8 +15,9 @@ from otel_tasklog.live._tasks import coroutine_name, number_of
 from otel_tasklog.live._waits import awaited_of, wait_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from otel_tasklog.live._await_chain import Task
     from otel_tasklog.live._tasks import Clean, Seen
     from otel_tasklog.live._waits import TaskWait
 
@@ -77,11 +78,11 @@ def awaited_by_each(tasks: Sequence[Seen]) -> Edges:
     place_of = {_address(seen): at for at, seen in enumerate(in_slices(tasks))}
     awaited: defaultdict[int, set[int]] = defaultdict(set)
     for place, seen in enumerate(in_slices(tasks)):
-        below, above = _beside(seen)
-        for other in below:
+        for other in _addresses(awaited_of, seen):
             if other in place_of:
                 awaited[place].add(place_of[other])
-        for other in above:
+        # Those of which asyncio says that they wait for it.
+        for other in _addresses(told_to_await, seen):
             if other in place_of:
                 awaited[place_of[other]].add(place)
     return {place: sorted(others) for place, others in in_slices(awaited.items())}
@@ -91,22 +92,20 @@ def _address(seen: Seen) -> int:
     return id(seen())
 
 
-def _beside(seen: Seen) -> tuple[list[int], list[int]]:
-    """Return whom a task waits for, and of whom asyncio says that they wait for it."""
+def _addresses(of: Callable[[Task], Iterable[Task]], seen: Seen) -> list[int]:
+    """Return the addresses of what a function tells of a task."""
     task = seen()
-    if task is None:
-        return [], []
-    return [*map(id, awaited_of(task))], [*map(id, told_to_await(task))]
+    return [*map(id, of(task))] if task is not None else []
 
 
 def waiters_of(task: Seen, alive: Sequence[Seen]) -> list[Seen]:
     """Return those of the live tasks that wait for one."""
     address = _address(task)
-    told = frozenset(_beside(task)[1])
+    told = frozenset(_addresses(told_to_await, task))
     return [
         seen
         for seen in in_slices(alive)
-        if address in _beside(seen)[0] or _address(seen) in told
+        if address in _addresses(awaited_of, seen) or _address(seen) in told
     ]
 
 

@@ -292,16 +292,16 @@ def _members(members: object) -> list[object]:
 def _tasks_behind(futures: Sequence[object]) -> list[Task]:
     """Return the tasks among futures, and behind those of gather() and shield()."""
     unseen = [*futures]
-    known = set(map(id, unseen))
+    known: set[int] = set()
     found: list[Task] = []
     for future in unseen:  # which grows meanwhile
-        if not is_pending(future):
+        if id(future) in known or not is_pending(future):
             continue
+        known.add(id(future))
         if is_task(future):
             found.append(future)
             continue
-        inner = _members(inside(future, "_children")) if _is_gathering(future) else []
-        inner += closed_over(future, _SHIELD)
-        unseen += [each for each in inner if id(each) not in known]
-        known.update(map(id, inner))
+        if _is_gathering(future):
+            unseen += _members(inside(future, "_children"))
+        unseen += closed_over(future, _SHIELD)
     return found

@@ -66,7 +66,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         self._check_address()
-        check_headers(self._headers(), HTTP)
+        headers = self._headers()
+        check_headers(headers, HTTP)
+        for name, value in headers.items():  # httpx2 sends no others
+            if not value.isascii():
+                raise ConfigError("headers", {name: "..."}, "a text in ASCII")
         check_files(
             certificate_file=self.certificate_file,
             client_key_file=self.client_key_file,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from otel_tasklog._errors import StorageError
 from otel_tasklog.store._loki_client import AsyncConnection
-from otel_tasklog.store._loki_tail import SILENCE_SECONDS
+from otel_tasklog.store._loki_tail import BURST_SECONDS, SILENCE_SECONDS
 
 if TYPE_CHECKING:
     from httpx2.websockets import AsyncWebSocketSession
@@ -107,19 +107,24 @@ class Following:
     async def _heard(
         self, connection: AsyncConnection, socket: AsyncWebSocketSession
     ) -> None:
-        tail = self._tail
+        tail, clock = self._tail, asyncio.get_running_loop().time
         await self._caught_up(connection)
+        due, was_silent = clock() + SILENCE_SECONDS, True
         while True:
             try:
-                text = await socket.receive_text(timeout=SILENCE_SECONDS)
+                text = await socket.receive_text(timeout=max(due - clock(), 0.0))
             except TimeoutError:
-                if not await self._caught_up(connection):
+                if await self._caught_up(connection):
+                    tail.heard()
+                elif was_silent:
                     return
-                tail.heard()
+                due, was_silent = clock() + SILENCE_SECONDS, True
             else:
                 await self._put(tail.frame(text))
                 if tail.lost:
                     await self._caught_up(connection)
+                if was_silent:
+                    due, was_silent = clock() + BURST_SECONDS, False
 
     async def _caught_up(self, connection: AsyncConnection) -> bool:
         """Take what no frame has brought; return whether it is known that it is none."""

@@ -192,3 +192,13 @@ def test_stack_info_is_kept(harness: Harness) -> None:
     assert harness.tasklog.flush()
     attributes = harness.sender.records[0].attributes
     assert attributes["code.stacktrace"] == harness.last().stack_info
+
+
+def test_a_class_without_a_module_is_named() -> None:
+    """One that code without a ``__name__`` makes, as with ``eval(text, {})``."""
+    kind: type[Exception] = eval("type('Odd', (Exception,), {})", {})  # noqa: S307
+    assert not hasattr(kind, "__module__")
+    parts, _ = capture_exception(kind("why"), None)
+    captured = CapturedException(*parts)
+    assert captured.type_name == "Odd"
+    assert render_exception(captured) == "Odd: why\n"

@@ -166,6 +166,15 @@ def test_who_asks_is_told_by_the_environment(
         assert command("query", "--loki", peer.url).status == 0
 
 
+def test_a_variable_that_is_empty_is_as_not_set(
+    monkeypatch: pytest.MonkeyPatch, peer: LokiPeer, command: Callable[..., Ran]
+) -> None:
+    for name in ("TENANT", "TOKEN", "USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"OTEL_TASKLOG_LOKI_{name}", "")
+    ran = command("query", "--loki", peer.url)
+    assert (ran.status, ran.errors) == (0, "")
+
+
 def test_a_tail_shows_what_comes_until_ctrl_c(peer: LokiPeer) -> None:
     arguments: list[Any] = [
         sys.executable,

@@ -512,6 +512,24 @@ def test_a_task_that_only_a_proxy_refers_to_is_told(harness: Harness) -> None:
     asyncio.run(main())
 
 
+def test_a_weak_reference_of_the_application_is_not_kept() -> None:
+    """Else its callback would be called though the application had let go of it."""
+
+    class Watched(asyncio.Task[None]):
+        def __init__(self, working: Coroutine[Any, Any, None]) -> None:
+            self.watch = weakref.ref(self, lambda _: None)  # before asyncio's own
+            super().__init__(working)
+
+    async def main() -> None:
+        watched = Watched(asyncio.sleep(0))
+        seen, _ = _tasks.look(asyncio.get_running_loop())
+        assert watched in {link() for link in seen}
+        assert all(link is not watched.watch for link in seen)
+        await watched
+
+    asyncio.run(main())
+
+
 def test_a_number_is_drawn_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture_tasks, "time_ns", lambda: 42)
 

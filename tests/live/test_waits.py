@@ -344,6 +344,16 @@ def test_of_many_tasks_awaited_together_the_first_that_are_not_done_are_named(
 
 
 @run_in
+def test_a_task_that_is_awaited_twice_is_named_once(run: Run) -> None:
+    async def twice() -> None:
+        each = asyncio.create_task(sleep(), name="each")
+        await asyncio.gather(each, asyncio.gather(each, each), each)
+
+    found = run(look_at(twice()))
+    assert [awaited.name for awaited in found.awaited] == ["each"]
+
+
+@run_in
 def test_the_task_that_wait_for_makes_up_to_python_3_11_is_looked_through(
     run: Run,
 ) -> None:

@@ -8,6 +8,7 @@ by default are left out.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import uuid
@@ -347,6 +348,40 @@ def test_a_tail_sends_frames_of_what_comes(loki: Asked) -> None:
     ((at, line, categories),) = stream["values"]
     assert (at, line) == (str(loki.now_ns + 1), "new")
     assert categories["structuredMetadata"]["task_id"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "is_whole"), [("", True), (' | task_id!=""', False)], ids=str
+)
+def test_a_tail_with_conditions_leaves_out_what_comes_together(
+    loki: Asked, *, conditions: str, is_whole: bool
+) -> None:
+    """And does not say so. Without conditions all of it comes."""
+    seen: set[str] = set()
+    with loki.client.websocket(
+        _tail_url(loki),
+        params={"query": loki.selector + conditions, "start": str(loki.now_ns)},
+        max_message_size_bytes=1_000_000,
+        keepalive_ping_interval_seconds=None,
+    ) as tail:
+        time.sleep(0.2)
+        loki.push(
+            *(
+                loki.record(
+                    str(number), -1 - number, attributes={"task_id": f"{number}"}
+                )
+                for number in range(100)
+            )
+        )
+        with contextlib.suppress(TimeoutError):
+            while len(seen) < 100:
+                frame = tail.receive_json(timeout=2)
+                assert "dropped_entries" not in frame
+                seen |= {
+                    value[1] for each in frame["streams"] for value in each["values"]
+                }
+    assert (len(seen) == 100) is is_whole
+    assert seen
 
 
 @pytest.mark.parametrize("query", ['{a="b"', '{a=~".*"}', '{a="b"} | by="x"'], ids=str)

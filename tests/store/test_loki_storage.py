@@ -156,6 +156,8 @@ WRONG: Final[list[tuple[dict[str, Any], str]]] = [
     ({"username": "u"}, "username and password both"),
     ({"token": "a\nb"}, "a text on one line"),
     ({"tenant": "a\nb"}, "a text on one line"),
+    ({"tenant": "größe"}, "headers={'X-Scope-OrgID': '...'}: expected a text in ASCII"),
+    ({"token": "größe"}, "a text in ASCII"),
     ({"page_records": 0}, "a whole number from 1"),
     ({"page_records": 1.5}, "a whole number from 1"),
     ({"timeout_seconds": 0}, "a number from 0.001"),
@@ -267,6 +269,7 @@ def following(records: Iterator[TaskRecord]) -> Iterator[Callable[[], str]]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is short, and so are the pauses before what is tried again."""
     monkeypatch.setattr(_loki_following, "SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(_loki_following, "BURST_SECONDS", 0.05)
     monkeypatch.setattr(_loki_tail, "FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(_loki_tail, "LONGEST_PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(_loki_search, "LONGEST_PAUSE_SECONDS", 0.1)
@@ -329,6 +332,50 @@ def test_nothing_is_lost_and_nothing_comes_twice(
         peer.silent = False
         push(peer, "fourth")
         assert seen() == "fourth"
+
+
+def test_what_frames_leave_out_comes_without_a_silence(
+    peer: LokiPeer, storage: LokiStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that never stops logging would otherwise be shown in part, for ever."""
+    monkeypatch.setattr(_loki_following, "BURST_SECONDS", 0.2)
+    burst = [f"burst {number}" for number in range(40)]
+    stop = threading.Event()
+
+    def log_on() -> None:
+        push(peer, *burst)
+        while not stop.wait(0.02):
+            push(peer, "goes on")
+
+    with following(storage.follow("-noise", backlog_records=1)) as seen:
+        push(peer, "first")
+        assert seen() == "first"
+        threading.Thread(target=log_on, daemon=True).start()
+        missing = {*burst}
+        deadline = time.monotonic() + 10
+        try:
+            while missing and time.monotonic() < deadline:
+                missing.discard(seen())
+        finally:
+            stop.set()
+    assert not missing
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_is_no_longer_remembered_does_not_come_again(
+    peer: LokiPeer, storage: LokiStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_loki_tail, "KNOWN_RECORDS", 5)
+    burst = [f"burst {number}" for number in range(20)]
+    with following(storage.follow()) as seen:
+        push(peer, *burst)
+        assert [seen() for _ in burst] == burst
+        questions = len(peer.double.asked) + 3
+        deadline = time.monotonic() + 10
+        while len(peer.double.asked) < questions and time.monotonic() < deadline:
+            time.sleep(0.01)
+        push(peer, "last")
+        assert seen() == "last"
 
 
 @pytest.mark.usefixtures("quick")

@@ -54,6 +54,8 @@ def program(
 ) -> Iterator[Program]:
     settings: dict[str, Any] = {
         "endpoint": receiver.endpoint, "ring_records": RING, "attach": getattr(request, "param", "unix"),
+        # It logs without a pause, which on a busy machine is a block to be told of.
+        "blocked_after_seconds": None,
     }  # fmt: skip
     with running_program(Job(settings=settings), str(runtime_directory)) as program:
         program.tell(f"log {FIRST}")

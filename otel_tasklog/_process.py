@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
 
@@ -24,11 +25,16 @@ __all__ = [
     "at_begin",
     "at_end",
     "is_child",
+    "is_listed",
     "not_at_end",
     "park_before_fork",
     "renew_after_fork",
     "resume_after_fork",
+    "wait_while",
 ]
+
+PARK_STEP_SECONDS: Final = 0.0002
+"""So often a fork looks whether idle threads have left."""
 
 LOOK_SECONDS: Final = 0.02
 """So often the end of a child looks whether its other threads have ended."""
@@ -90,6 +96,21 @@ def renew_after_fork(renewable: Renewable) -> None:
 def at_begin(beginning: Beginning) -> None:
     """Have ``begin()`` called in each forked child of ``multiprocessing``."""
     _beginnings.add(beginning)
+
+
+def is_listed(native_id: int | None) -> bool:
+    """Return whether Linux has a thread in its list, which it leaves last.
+
+    Python looks at that list before it warns of a fork beside threads.
+    """
+    return Path(f"/proc/self/task/{native_id}").exists()
+
+
+def wait_while(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait for others as a parkable may: with no lock, and for so long at most."""
+    deadline = time.monotonic() + seconds
+    while condition() and time.monotonic() < deadline:
+        time.sleep(PARK_STEP_SECONDS)
 
 
 def _before_fork() -> None:

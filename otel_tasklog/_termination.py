@@ -15,15 +15,16 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from otel_tasklog._process import (
     at_begin,
     is_child,
+    is_listed,
     park_before_fork,
     renew_after_fork,
     resume_after_fork,
+    wait_while,
 )
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ AGAIN_SECONDS: Final = 0.05
 """A handler that has not begun for so long is asked for again."""
 
 PARK_SECONDS: Final = 0.2
-PARK_STEP_SECONDS: Final = 0.0002
-"""How long a fork waits for the thread to end, and how often it looks."""
+"""At most so long a fork waits until the thread has left."""
 
 _LEAVE: Final = b"\0"
 """No signal has that number."""
@@ -149,12 +149,9 @@ class Prompter:
             return
         with contextlib.suppress(BlockingIOError):  # it has much to read
             os.write(self._ends[1], _LEAVE)
-        # Python looks at Linux's list, which a thread leaves last, before it warns of a
-        # fork beside threads.
-        listed = Path(f"/proc/self/task/{thread.native_id}")
-        deadline = time.monotonic() + PARK_SECONDS
-        while (thread.is_alive() or listed.exists()) and time.monotonic() < deadline:
-            time.sleep(PARK_STEP_SECONDS)
+        wait_while(
+            lambda: thread.is_alive() or is_listed(thread.native_id), PARK_SECONDS
+        )
 
     def resume(self) -> None:
         """Start the thread again."""

@@ -19,11 +19,10 @@ import _thread
 import contextlib
 import logging
 import threading
-import time
-from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Final
 
+from otel_tasklog._process import is_listed, wait_while
 from otel_tasklog.delivery._messages import Stop
 from otel_tasklog.delivery._senders import Outcome, Retry
 from otel_tasklog.delivery._waiting import lent
@@ -44,8 +43,6 @@ _log = logging.getLogger("otel_tasklog")
 
 PARK_SECONDS: Final = 0.05
 """At most so long a fork waits until idle threads have left."""
-
-PARK_STEP_SECONDS: Final = 0.0002
 
 _LEAVE: Final = object()
 """The message that has the threads leave, if there is nothing to do."""
@@ -147,14 +144,10 @@ class Threads:
             return
         leaving = list(self._native_ids)
         self._intake.inbox.put(_LEAVE)
-        deadline = time.monotonic() + PARK_SECONDS
-        while any(map(self._is_there, leaving)) and time.monotonic() < deadline:
-            time.sleep(PARK_STEP_SECONDS)
+        wait_while(lambda: any(map(self._is_there, leaving)), PARK_SECONDS)
 
     def _is_there(self, native_id: int) -> bool:
-        # What Python itself looks at is Linux's list, which a thread leaves last.
-        task = Path(f"/proc/self/task/{native_id}")
-        return native_id in self._native_ids or task.exists()
+        return native_id in self._native_ids or is_listed(native_id)
 
     def _leave(self) -> bool:
         """Have both threads leave, unless there is something to do.

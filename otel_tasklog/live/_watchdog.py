@@ -14,11 +14,15 @@ import contextlib
 import logging
 import threading
 import time
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from otel_tasklog._process import park_before_fork, resume_after_fork
+from otel_tasklog._process import (
+    is_listed,
+    park_before_fork,
+    resume_after_fork,
+    wait_while,
+)
 from otel_tasklog._text import visible
 from otel_tasklog.capture._stamp import STAMP
 from otel_tasklog.live._pulse import Pulse
@@ -42,8 +46,6 @@ LONGEST_SECONDS: Final = 0.25
 PARK_SECONDS: Final = 0.05
 """At most so long a fork, or the end, waits until the thread has left."""
 
-PARK_STEP_SECONDS: Final = 0.0002
-
 
 class _Thread:
     """One life of the thread.
@@ -62,8 +64,7 @@ class _Thread:
     def is_there(self) -> bool:
         if self.ident is None:
             return not self.ended
-        # What Python itself looks at is Linux's list, which a thread leaves last.
-        return not self.ended or Path(f"/proc/self/task/{self.ident[1]}").exists()
+        return not self.ended or is_listed(self.ident[1])
 
 
 class Watchdog:
@@ -131,9 +132,7 @@ class Watchdog:
             return False
         self._thread = None
         thread.inbox.put(None)
-        deadline = time.monotonic() + PARK_SECONDS
-        while thread.is_there() and time.monotonic() < deadline:
-            time.sleep(PARK_STEP_SECONDS)
+        wait_while(thread.is_there, PARK_SECONDS)
         return not thread.is_there()
 
     def resume(self) -> None:

@@ -33,18 +33,23 @@ import selectors
 import socket
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from otel_tasklog._errors import MissingExtraError
 from otel_tasklog._hints import Hint
-from otel_tasklog._process import park_before_fork, renew_after_fork
+from otel_tasklog._process import (
+    is_listed,
+    park_before_fork,
+    renew_after_fork,
+    wait_while,
+)
 from otel_tasklog.viewer._listening import Listening, publish
 from otel_tasklog.viewer._places import runtime_directory
 from otel_tasklog.viewer._record_json import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from otel_tasklog._tasklog import TaskLog
 
@@ -61,8 +66,6 @@ PARK_SECONDS: Final = 0.05
 
 PREPARE_SECONDS: Final = 5.0
 """and so long for an import."""
-
-PARK_STEP_SECONDS: Final = 0.0002
 
 AT_THE_END: Final = "interpreter shutdown"
 """What the error says, from Python 3.12 on, if a thread comes too late to start."""
@@ -216,25 +219,16 @@ class AccessPoint:
         """
         if not self._there or threading.get_ident() in self._own_threads:
             return
-        self._wait_while(lambda: self.preparing, PREPARE_SECONDS)
+        wait_while(lambda: self.preparing, PREPARE_SECONDS)
         serving = self._serving
         if serving is not None and serving.clients():
             return
         self.leaving = True
         self.ring()
-        self._wait_while(self._is_there, PARK_SECONDS)
-
-    @staticmethod
-    def _wait_while(condition: Callable[[], bool], seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while condition() and time.monotonic() < deadline:
-            time.sleep(PARK_STEP_SECONDS)
+        wait_while(self._is_there, PARK_SECONDS)
 
     def _is_there(self) -> bool:
-        # Python looks at Linux's list, which a thread leaves last, before it warns of a
-        # fork beside threads.
-        tasks = (Path(f"/proc/self/task/{each}") for each in self.native_ids)
-        return self._there or any(task.exists() for task in tasks)
+        return self._there or any(map(is_listed, self.native_ids))
 
     def renew(self) -> None:
         """Let go, in a forked child, of what is the parent's; of its file, too."""

@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 
     from otel_tasklog.capture._exceptions import Parts
     from otel_tasklog.capture._port import Port
-    from otel_tasklog.capture._record import Captured
+    from otel_tasklog.capture._record import Whole
     from otel_tasklog.capture._shape import Shape
+    from otel_tasklog.capture._tasks import TaskCell
     from otel_tasklog.capture._values import Value
 
     Format = Callable[[logging.LogRecord], object]
@@ -68,6 +69,11 @@ _context: Final = get_current
 _running_loop: Final = _get_running_loop
 _running_task: Final = current_task
 _ident: Final = get_ident
+_NAME: Final = 0  # in ORIGIN_FIELDS, and so on
+_LEVEL: Final = 1
+_LINE: Final = 4
+_THREAD: Final = 6
+_PROCESS: Final = 8
 _NO_TIME_BEFORE: Final = 1_000_000
 """Nanoseconds by which a clock may step back before its time is believed."""
 _BELIEVED: Final = 60_000_000_000
@@ -83,24 +89,37 @@ def take(record: logging.LogRecord, port: Port, text_of: Format | None) -> None:
         text_of: Makes its text, if a formatter was set.
     """
     try:
+        fields: dict[str, Any] = record.__dict__
+        # Before a number is drawn: one of them may be missing.
+        origin: tuple[Any, ...] = _origin_fields(fields)
         # The thread is None where logging.logThreads is off.
-        ident = record.thread or _ident()
-        # The collector may run on the worker too, and asyncio's "exception was never
-        # retrieved", or any __del__, says there what is not ours. Behind a queue, the
-        # thread may be another process's.
-        if (
-            ident in port.own_threads
-            and (ident != port.worker_thread or record.name.startswith(_OURS))
-            and record.process in (None, os.getpid())
-        ):
+        ident = origin[_THREAD] or _ident()
+        if ident in port.own_threads and _is_ours(ident, origin, port):
             return
-        captured = _capture(record, port, text_of)
+        captured = _capture(record, origin, port, text_of)
     except Exception as error:  # noqa: BLE001 - keep what can be kept
         captured = _salvage(record, error, port, text_of)
     port.accept(captured)
 
 
-def _capture(record: logging.LogRecord, port: Port, text_of: Format | None) -> Captured:
+def _is_ours(ident: int, origin: tuple[Any, ...], port: Port) -> bool:
+    """Say whether a record of one of our own threads is ours, too.
+
+    The collector may run on the worker too, and asyncio's "exception was never
+    retrieved", or any ``__del__``, says there what is not ours. Behind a queue, the
+    thread may be another process's.
+    """
+    return (ident != port.worker_thread or origin[_NAME].startswith(_OURS)) and origin[
+        _PROCESS
+    ] in (None, os.getpid())
+
+
+def _capture(
+    record: logging.LogRecord,
+    origin: tuple[Any, ...],
+    port: Port,
+    text_of: Format | None,
+) -> Whole:
     fields: dict[str, Any] = record.__dict__
     # Filling the arguments in costs what looking whether they could change does,
     # and leaves one text to keep in place of them.
@@ -109,9 +128,10 @@ def _capture(record: logging.LogRecord, port: Port, text_of: Format | None) -> C
         type(message) is not str
         or text_of is not None
         or type(record) is not _PLAIN  # may have a text of its own
-        or type(fields["levelno"]) is not int
+        or type(origin[_LEVEL]) is not int
     ):
         message, fields = _text_of(record, text_of)
+        origin = _origin_fields(fields)
     elif fields["args"]:
         message = message % fields["args"]
     created: float = fields["created"]
@@ -124,30 +144,23 @@ def _capture(record: logging.LogRecord, port: Port, text_of: Format | None) -> C
     if not last_ns < timestamp_ns < last_ns + _BELIEVED:
         timestamp_ns, fields = timed(fields, now_ns, last_ns)
         port.last_ns = timestamp_ns
-    try:
-        count, shape = port.guesses[fields["lineno"]]
-        if count != len(fields):
-            shape = port.shapes.of(fields)
-        values = shape.pick(fields)
-    except KeyError:  # a new line, or as many keys, but others
-        shape = port.shapes.of(fields)
-        values = shape.pick(fields)
-    # Before a number is drawn: one of the fields may be missing.
-    origin, size = _origin_fields(fields), RECORD_BYTES + len(message)
+    shape, origin, values = _shared(fields, origin, port)
+    size = RECORD_BYTES + len(message)
     for value in values:
         if type(value) is str:
             size += len(value)
-        elif type(value) not in SMALL_ATOMS:  # could change, or is large
-            size = LARGE_BYTES
+        elif type(value) is not int and type(value) not in SMALL_ATOMS:
+            size = LARGE_BYTES  # it could change, or is large
     if size >= LARGE_BYTES or type(message) is not str:
         message, values, size = copied(message, values, port.limits)
 
-    cell = name = special = error = None
+    numbers = name = special = error = None
     loop = _running_loop()
     task = _running_task(loop) if loop is not None else None
     if task is not None:
-        cell = getattr(task, "otel_tasklog_cell", None) or number_task(task)
-        name = task.get_name()
+        cell: TaskCell = getattr(task, "otel_tasklog_cell", None) or number_task(task)
+        numbers, name = cell.numbers, task.get_name()
+    scope = _scope()
     if shape.special or fields["exc_info"] or fields["stack_info"]:
         special, error, size = _rare(fields, shape, size)
     return (
@@ -155,16 +168,39 @@ def _capture(record: logging.LogRecord, port: Port, text_of: Format | None) -> C
         timestamp_ns,
         origin,
         message,
-        shape,
+        shape.layout,
         values,
         special,
-        cell,
+        numbers,
         name,
-        _scope(),
+        scope.told if scope is not None else None,
         _context() or None,
         error,
         size,
     )
+
+
+def _shared(
+    fields: dict[str, Any], origin: tuple[Any, ...], port: Port
+) -> tuple[Shape, tuple[Any, ...], tuple[Any, ...]]:
+    """Return a record's shape and origin, which it shares with others, and its values.
+
+    Most have the same origin as the record before of their line; to keep that one takes
+    a third off the memory of a record that waits.
+    """
+    line = origin[_LINE]
+    try:
+        count, shape, before = port.guesses[line]
+        if count != len(fields):
+            shape = port.shapes.of(fields, origin)
+        elif before == origin:
+            origin = before
+        else:
+            port.guesses[line] = count, shape, origin
+        return shape, origin, shape.pick(fields)
+    except KeyError:  # a new line, or as many keys, but others
+        shape = port.shapes.of(fields, origin)
+        return shape, origin, shape.pick(fields)
 
 
 def _text_of(
@@ -189,14 +225,16 @@ def _text_of(
 
 def _salvage(
     record: logging.LogRecord, error: Exception, port: Port, text_of: Format | None
-) -> Captured:
+) -> Whole:
     """Capture a record whose fields no LogRecord has, or what can be of it."""
     with second_look() as first:
         text = unformatted(record)
         if first:
             with contextlib.suppress(Exception):  # what the first one said counts
                 event = unwrapped(record, record.__dict__.copy())
-                return _capture(mended(event), port, text_of)
+                whole = mended(event)
+                origin = _origin_fields(whole.__dict__)
+                return _capture(whole, origin, port, text_of)
             text = formatted(record)
         message = f"{text} [{describe(record, error)}]"
         message = cut(message, port.limits.body_bytes)

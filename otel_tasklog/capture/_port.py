@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from otel_tasklog.capture._shape import STANDARD_FIELDS, Shape, Shapes
@@ -50,7 +50,7 @@ class Port:
     def __init__(self, names: AttributeNames, cleaner: Cleaner) -> None:
         self.wake: Callable[[], None] = lambda: None
         self.accept: Callable[[Captured], None] = _nowhere
-        self.next_sequence: Callable[[], int] = int
+        self.next_sequence: Callable[[], Any] = int
         self.own_threads: set[int | None] = set()
         self.worker_thread: int | None = None
         self.closed: bool = False
@@ -59,7 +59,9 @@ class Port:
         self.limits: Limits = cleaner.limits
         self.clean: Callable[[str], str] = cleaner.text
         self.shapes: Shapes = Shapes(names, ignored=STANDARD_FIELDS)
-        self.guesses: dict[object, tuple[int, Shape]] = self.shapes.guesses
+        self.guesses: dict[object, tuple[int, Shape, tuple[Any, ...]]] = (
+            self.shapes.guesses
+        )
 
     def know_worker(self, ident: int) -> None:
         """Learn which thread is the worker's."""

@@ -1,8 +1,10 @@
 """The three forms of a record.
 
 ``Captured``
-    What the log call could not leave for later, a tuple. It still holds objects
-    of the application: the OpenTelemetry context, code objects.
+    What the log call could not leave for later, a tuple. It may still hold objects of
+    the application: the OpenTelemetry context, code objects. Without them it is of
+    atoms and tuples of atoms, too: the garbage collector, which a burst of log calls
+    keeps busy, looks at it twice and never again.
 ``Sealed``
     The finished record, a plain tuple of atoms and tuples of atoms. That shape
     is on purpose: the garbage collector stops tracking such tuples at its first
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from otel_tasklog.capture._exceptions import Parts, RenderedException
-    from otel_tasklog.capture._shape import Shape
-    from otel_tasklog.capture._tasks import Scope, TaskCell
+    from otel_tasklog.capture._shape import Layout
     from otel_tasklog.capture._values import Value
 
 __all__ = [
@@ -48,17 +49,20 @@ __all__ = [
     "Whole",
 ]
 
+_Int: TypeAlias = Any
+"""An int that compiled code need not take out of its object and put into another."""
+
 Captured: TypeAlias = """tuple[
-    int,                       # SEQUENCE: the order of the calls in this process
-    int,                       # timestamp_ns
+    _Int,                      # SEQUENCE: the order of the calls in this process
+    _Int,                      # timestamp_ns
     tuple[Any, ...],           # ORIGIN, as yet raw: the fields that ORIGIN_FIELDS names
     str | dict[str, Value],    # the text, its arguments filled in; or a mapping
-    Shape,                     # of the attributes
+    Layout,                    # of the attributes
     tuple[Any, ...],           # their values, safe to keep
     Mapping[str, Any] | None,  # SPECIAL: what few records have
-    TaskCell | None,           # the running asyncio task's number
+    tuple[Any, ...] | None,    # the running asyncio task's number, and its parent's
     str | None,                # ... and its name
-    Scope | None,              # the innermost task() or bind()
+    tuple[Any, ...] | None,    # what the innermost task() or bind() says
     Context | None,            # CONTEXT: OpenTelemetry's context, None if it is empty
     Parts | RenderedException | None, # the exception
     int,                       # SIZE: a constant and the lengths of the texts
@@ -135,8 +139,8 @@ VALUES: Final = 8
 REST: Final = 9
 
 Sealed: TypeAlias = """tuple[
-    int,                       # SEQUENCE
-    int,                       # TIMESTAMP_NS
+    _Int,                      # SEQUENCE
+    _Int,                      # TIMESTAMP_NS
     tuple[Any, ...],           # ORIGIN
     tuple[Any, ...],           # WHO
     tuple[Any, ...] | None,    # SPAN
@@ -169,12 +173,14 @@ class TaskRecord:
     @property
     def sequence(self) -> int:
         """The order of the log calls in this process; records are sorted by it."""
-        return self._sealed[SEQUENCE]
+        number: int = self._sealed[SEQUENCE]
+        return number
 
     @property
     def timestamp_ns(self) -> int:
         """Nanoseconds since the epoch; distinct for each record of a process."""
-        return self._sealed[TIMESTAMP_NS]
+        moment: int = self._sealed[TIMESTAMP_NS]
+        return moment
 
     @property
     def time(self) -> datetime.datetime:

@@ -18,7 +18,7 @@ from otel_tasklog.capture._levels import severity_number
 from otel_tasklog.capture._names import AttributeNames
 from otel_tasklog.capture._plain import named, text_of
 from otel_tasklog.capture._record import NO_REST, ORIGIN, SPECIAL, Origin, Rest, Span
-from otel_tasklog.capture._shape import EVENT_NAMES, Shape, Shapes
+from otel_tasklog.capture._shape import EVENT_NAMES, Layout, Shape, Shapes, redacted
 from otel_tasklog.capture._sizes import LARGE_BYTES, RECORD_BYTES
 from otel_tasklog.capture._stamp import STAMP, unstamped
 from otel_tasklog.capture._tasks import as_task_id
@@ -41,13 +41,16 @@ __all__ = [
     "span_of",
 ]
 
+# As a name of this module's own: compiled, one of another that is not has to be
+# looked up each time.
+_NO_REST: Final = NO_REST
 _NUMBERS: Final = frozenset({float, bool, type(None)})
 _NESTED: Final = frozenset({dict, tuple})
 NOTHING: Final[Mapping[str, Any]] = {}
 # By the contexts' ids, which tell them apart as long as they live.
 _Spans: TypeAlias = "dict[int, tuple[tuple[Any, ...] | None, Context]]"
 _SHARED_PARTS: Final = 8_192
-_NO_ATTRIBUTES: Final = Shape((), AttributeNames())
+_NO_ATTRIBUTES: Final = Shape((), AttributeNames()).layout
 
 
 class Resolver:
@@ -108,37 +111,37 @@ class Resolver:
         if special is not None and STAMP in special:
             captured = unstamped(captured)
         (
-            sequence, timestamp_ns, origin, message, shape, values, _,
-            cell, name, scope, context, error, size,
+            sequence, timestamp_ns, origin, message, layout, values, _,
+            numbers, name, told, context, error, size,
         ) = captured  # fmt: skip
         task_id = parent = number = above = span = body = None
-        if scope is not None:
-            task_id, parent = scope.task_id, scope.parent_id
-            if scope.attributes:
-                shape, values = self._with_bound(scope.attributes, shape, values)
-                size += scope.size_bytes
-        if cell is not None:
-            number, above = cell.number, cell.parent
+        if told is not None:
+            task_id, parent = told[0], told[1]
+            if len(told) > 3:
+                layout, values = self._with_bound(told[3:], layout, values)
+                size += told[2]
+        if numbers is not None:
+            number, above = numbers
+        _, names, names_bytes, secrets = layout
         if context is not None:
             known = spans.get(id(context)) or _remember(context, spans)
             span = known[0]
         odd = (
             size > self._light
             or len(values) > self._most
-            or shape.names_bytes > self._names_bytes
+            or names_bytes > self._names_bytes
         )
         if odd or type(message) is not str or not message.isascii():
             message, body = self._text_and_body(message)
-        rest = NO_REST
+        rest = _NO_REST
         said = self._said(special) if special is not None else NOTHING
         if special is not None or body is not None:
             task_id, parent = _job(said, body, task_id, parent)
         if special is not None or error is not None:
             rest = self._rest(said, error)
         who = (task_id or name, parent, number, name, above)
-        if shape.secret:
-            values = shape.redacted(values)
-        names = shape.names
+        if secrets is not None:
+            values = redacted(values, secrets)
         if odd or not _plain(values):
             names, values, rest = self._cleaned(names, values, rest)
         return (
@@ -188,7 +191,7 @@ class Resolver:
         event = special.get(EVENT_NAMES[0]) or special.get(EVENT_NAMES[1])
         stack = special.get("stack_info")
         if event is None and error is None and not stack:
-            return NO_REST
+            return _NO_REST
         clean = self._clean
         # The traces may take half of what is there, and leave the rest to others.
         traces = clean.limits.attributes_bytes // (4 if stack and error else 2)
@@ -205,12 +208,16 @@ class Resolver:
         )
 
     def _with_bound(
-        self, bound: Mapping[str, object], shape: Shape, values: tuple[Any, ...]
-    ) -> tuple[Shape, tuple[Any, ...]]:
+        self,
+        bound: tuple[Any, ...],
+        layout: Layout,
+        values: tuple[Any, ...],
+    ) -> tuple[Layout, tuple[Any, ...]]:
         """Add the attributes of a scope; those of the record win."""
-        merged = {**bound, **dict(zip(shape.keys, values, strict=True))}
+        merged = dict(zip(bound[::2], bound[1::2], strict=True))
+        merged.update(zip(layout[0], values, strict=True))
         whole = self._shapes[(*merged,)]
-        return whole, whole.pick(merged)
+        return whole.layout, whole.pick(merged)
 
     def _new_origin(self, part: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(self._origins) >= _SHARED_PARTS:

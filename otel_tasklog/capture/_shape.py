@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 __all__ = [
     "EVENT_NAMES",
     "STANDARD_FIELDS",
+    "Layout",
     "Shape",
     "Shapes",
     "bound_name",
     "free_name",
+    "redacted",
 ]
 
 # Not by makeLogRecord(), which asks the application's factory.
@@ -44,6 +46,10 @@ _SPECIAL: Final = frozenset(
     {"task_id", "job_id", "asyncz_task_id", STAMP, *EVENT_NAMES}
 )
 _Pick: TypeAlias = "Callable[[Mapping[str, Any]], tuple[Any, ...]]"
+Layout: TypeAlias = "tuple[Any, ...]"
+"""What a record has of its `Shape`, a tuple that the collector need not look at: the
+keys of the attributes as they were logged, their names on the wire, what the names take
+in bytes, and for each whether its value is secret, or None if none is."""
 _SHAPES_REMEMBERED: Final = 8_192
 _NAMES_BYTES: Final = 4_096
 
@@ -62,44 +68,40 @@ class Shape:
     """What the keys of a record's attributes decide, once for all that have them.
 
     Attributes:
-        keys: Of the attributes, as they were logged.
-        names: Theirs on the wire.
-        pick: Returns their values, of a mapping that has all the keys; raises
+        layout: What records with these keys have of it.
+        pick: Returns the attributes' values, of a mapping that has all the keys; raises
             KeyError for another.
         count: How many keys there are, with those that are not attributes'.
         special: The keys that say something of the record itself.
-        secret: Whether values are to be redacted.
         names_bytes: What the names take.
     """
 
-    __slots__ = (
-        "_secrets", "count", "keys", "names", "names_bytes", "pick", "secret", "special",
-    )  # fmt: skip
+    __slots__ = ("count", "layout", "names_bytes", "pick", "special")
 
     def __init__(self, keys: tuple[str, ...], names: AttributeNames) -> None:
-        self.keys: tuple[str, ...] = tuple(
-            [key for key in keys if key not in _NOT_ATTRIBUTES]
+        attributes = tuple([key for key in keys if key not in _NOT_ATTRIBUTES])
+        sent = _distinct([names.unmistaken(key) for key in attributes])
+        secrets = tuple([names[key][1] for key in attributes])
+        self.names_bytes: int = len("".join(sent).encode())
+        self.layout: Layout = (
+            *(attributes, sent, self.names_bytes),
+            secrets if any(secrets) else None,
         )
         self.count: int = len(keys)
-        self.names: tuple[str, ...] = _distinct(
-            [names.unmistaken(k) for k in self.keys]
-        )
-        self.names_bytes: int = len("".join(self.names).encode())
-        self.pick: _Pick = _picker(self.keys, keys)
+        self.pick: _Pick = _picker(attributes, keys)
         self.special: tuple[str, ...] = tuple([key for key in keys if key in _SPECIAL])
-        self._secrets = [names[key][1] for key in self.keys]
-        self.secret: bool = any(self._secrets)
 
-    def redacted(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the values without those that are nobody's to read."""
-        return tuple(
-            [
-                REDACTED
-                if secret and value is not None and type(value) is not bool
-                else value
-                for value, secret in zip(values, self._secrets, strict=True)
-            ]
-        )
+
+def redacted(values: tuple[Any, ...], secrets: tuple[bool, ...]) -> tuple[Any, ...]:
+    """Return the values without those that are nobody's to read."""
+    return tuple(
+        [
+            REDACTED
+            if secret and value is not None and type(value) is not bool
+            else value
+            for value, secret in zip(values, secrets, strict=True)
+        ]
+    )
 
 
 def _picker(attributes: tuple[str, ...], keys: tuple[str, ...]) -> _Pick:
@@ -138,10 +140,10 @@ class Shapes(dict["tuple[str, ...]", Shape]):
         ignored: Keys that are no attributes.
 
     Attributes:
-        guesses: For a line of code, how many keys a record of it had last, and their
-            shape. To look there costs a fifth of reading the keys. A record that has
-            as many, and the shape's, has no others, but where somebody deletes
-            standard fields of some records of a line and not of all.
+        guesses: For a line of code, how many keys a record of it had last, their
+            shape, and the record's origin. To look there costs a fifth of reading the
+            keys. A record that has as many, and the shape's, has no others, but where
+            somebody deletes standard fields of some records of a line and not of all.
     """
 
     def __init__(
@@ -150,15 +152,15 @@ class Shapes(dict["tuple[str, ...]", Shape]):
         super().__init__()
         self._ignored = ignored
         self._names = names
-        self.guesses: dict[object, tuple[int, Shape]] = {}
+        self.guesses: dict[object, tuple[int, Shape, tuple[Any, ...]]] = {}
 
-    def of(self, fields: Mapping[str, Any]) -> Shape:
-        """Return the shape of a record's fields, and guess it for its line."""
+    def of(self, fields: Mapping[str, Any], origin: tuple[Any, ...]) -> Shape:
+        """Return the shape of a record's fields, and guess both for its line."""
         shape = self[(*fields,)]
         if len(fields) == len(STANDARD_FIELDS) + shape.count:
             if len(self.guesses) >= _SHAPES_REMEMBERED:
                 self.guesses.clear()
-            self.guesses[fields["lineno"]] = len(fields), shape
+            self.guesses[fields["lineno"]] = len(fields), shape, origin
         return shape
 
     def __missing__(self, keys: tuple[str, ...]) -> Shape:

@@ -21,6 +21,10 @@ __all__ = [
     "sealed_sizes",
 ]
 
+# As a name of this module's own: compiled, one of another that is not has to be
+# looked up each time.
+_NO_REST: Final = NO_REST
+
 RECORD_BYTES: Final = 700
 """What a `Captured` takes without its texts."""
 
@@ -49,7 +53,7 @@ def sealed_sizes(taken: Sequence[Whole], finished: Sequence[Whole]) -> list[int]
     """Return what finished records take, from what they took before."""
     return [
         captured[SIZE] - _LIGHTER_BYTES
-        if captured[SIZE] < LARGE_BYTES and sealed[REST] is NO_REST
+        if captured[SIZE] < LARGE_BYTES and sealed[REST] is _NO_REST
         else _size(sealed)
         for captured, sealed in zip(taken, finished, strict=True)
     ]
@@ -69,4 +73,4 @@ def _size(sealed: Sealed) -> int:
 
 def dropped_attributes(finished: Iterable[Whole]) -> int:
     """Return how many attributes of the records there was no room for."""
-    return sum([each[REST][-1] or 0 for each in finished if each[REST] is not NO_REST])
+    return sum([each[REST][-1] or 0 for each in finished if each[REST] is not _NO_REST])

@@ -21,7 +21,7 @@ from opentelemetry.trace import (
 
 from otel_tasklog.capture._exceptions import RenderedException
 from otel_tasklog.capture._names import CREATED
-from otel_tasklog.capture._tasks import Scope, TaskCell
+from otel_tasklog.capture._tasks import told_of
 
 if TYPE_CHECKING:
     from otel_tasklog.capture._record import Captured
@@ -66,19 +66,19 @@ class Stamp(NamedTuple):
 def unstamped(captured: Captured) -> Captured:
     """Return a captured record as its stamp says it was logged, if it has one."""
     (
-        sequence, timestamp_ns, origin, message, shape, values, special,
-        cell, name, scope, context, error, size,
+        sequence, timestamp_ns, origin, message, layout, values, special,
+        numbers, name, told, context, error, size,
     ) = captured  # fmt: skip
     value: object = special.get(STAMP) if special is not None else None
     if type(value) is not Stamp:  # pickled and copied it stays one
         return captured
     stamp = value
     if stamp.whole:
-        cell = name = scope = context = None
+        numbers = name = told = context = None
     if stamp.number is not None:
-        cell, name = TaskCell(stamp.number, stamp.parent_number), stamp.name
+        numbers, name = (stamp.number, stamp.parent_number), stamp.name
     if stamp.task_id is not None or stamp.bound:
-        scope = Scope(stamp.task_id, stamp.task_parent_id, stamp.bound or {})
+        told = told_of(stamp.task_id, stamp.task_parent_id, stamp.bound or {})
     if stamp.span is not None:
         trace_id, span_id, flags = stamp.span
         found = SpanContext(
@@ -87,14 +87,12 @@ def unstamped(captured: Captured) -> Captured:
         context = set_span_in_context(NonRecordingSpan(found), Context())
     if stamp.exception is not None:
         error = RenderedException(*stamp.exception)
-    if (
-        stamp.timestamp_ns is not None and CREATED not in shape.keys
-    ):  # else not believed
+    if stamp.timestamp_ns is not None and CREATED not in layout[0]:  # else not believed
         timestamp_ns = stamp.timestamp_ns
     # A QueueHandler appends the traceback. What a formatter made of it stays.
     if stamp.message is not None and str(message).startswith(f"{stamp.message}\n"):
         message = stamp.message
     return (
-        sequence, timestamp_ns, origin, message, shape, values, special,
-        cell, name, scope, context, error, size,
+        sequence, timestamp_ns, origin, message, layout, values, special,
+        numbers, name, told, context, error, size,
     )  # fmt: skip

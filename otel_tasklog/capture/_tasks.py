@@ -51,6 +51,7 @@ __all__ = [
     "number_task",
     "running_cell",
     "seen_loops",
+    "told_of",
 ]
 
 
@@ -64,18 +65,16 @@ class TaskCell:
             the task's context.
         opens_scopes: Whether it has entered one itself: if so, a job that it is not in
             any more is not its own any more.
-        drawn_ns: When the number was drawn, since the epoch; 0 in another process.
+        drawn_ns: When the number was drawn, since the epoch.
+        numbers: Its own and its parent's, as its records have them.
     """
 
-    __slots__ = ("drawn_ns", "number", "opens_scopes", "parent", "scope")
+    __slots__ = ("drawn_ns", "number", "numbers", "opens_scopes", "parent", "scope")
 
     def __init__(
-        self,
-        number: int,
-        parent: int | None,
-        scope: Scope | None = None,
-        drawn_ns: int = 0,
+        self, number: int, parent: int | None, scope: Scope | None, drawn_ns: int
     ) -> None:
+        self.numbers: Final[tuple[Any, ...]] = (number, parent)
         self.number: Final = number
         self.parent: Final = parent
         self.drawn_ns: Final = drawn_ns
@@ -85,6 +84,19 @@ class TaskCell:
 
 def _nobody() -> None:
     """Return nothing: what entered a scope of this one is not known."""
+
+
+def told_of(
+    task_id: str | None, parent_id: str | None, attributes: dict[str, Value]
+) -> tuple[Any, ...]:
+    """Return what a record has of a scope, as a tuple that has no object of it.
+
+    That is the job's id and its parent's, what the attributes take, estimated, and
+    each key with its value: of further tuples the collector would let go one by one,
+    the inner ones first.
+    """
+    size_bytes = length(attributes) if attributes else 0
+    return task_id, parent_id, size_bytes, *itertools.chain(*attributes.items())
 
 
 class Scope:
@@ -97,10 +109,10 @@ class Scope:
         outer: The scope around it, of those that can still be left.
         owner: Returns what was entered, which restores *outer* when it is left, or
             None if that is gone.
-        size_bytes: What the attributes take, estimated.
+        told: What its records have of it, see `told_of`.
     """
 
-    __slots__ = ("attributes", "outer", "owner", "parent_id", "size_bytes", "task_id")
+    __slots__ = ("attributes", "outer", "owner", "parent_id", "task_id", "told")
 
     def __init__(
         self,
@@ -114,7 +126,7 @@ class Scope:
         self.task_id: Final = task_id
         self.parent_id: Final = parent_id
         self.attributes: Final = attributes
-        self.size_bytes: Final = length(attributes) if attributes else 0
+        self.told: Final = told_of(task_id, parent_id, attributes)
         self.outer = outer
         self.owner: Final = owner
 

@@ -44,7 +44,8 @@ class Entry(NamedTuple):
     @property
     def timestamp_ns(self) -> int:
         """When it was logged."""
-        return self.sealed[TIMESTAMP_NS]
+        moment: int = self.sealed[TIMESTAMP_NS]
+        return moment
 
 
 class Found(NamedTuple):

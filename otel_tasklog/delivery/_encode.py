@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder"]
 
+# As a name of this module's own: compiled, one of another that is not has to be
+# looked up each time.
+_NO_REST: Final = NO_REST
 _time: Final = struct.Struct("<BQ").pack
 _flags_ids_time: Final = struct.Struct("<BI2s16s2s8sBQ").pack
 _ids_time: Final = struct.Struct("<2s16s2s8sBQ").pack
@@ -162,7 +165,7 @@ class Encoder:
                     parts.append(key.whole(value))
         parts.append(self._whos[who])
         parts.append(location)
-        plain = time_ns and span is None and rest is NO_REST
+        plain = time_ns and span is None and rest is _NO_REST
         parts.append(_time(0x59, time_ns) if plain else _end(rest, span, time_ns))
         payload = b"".join(parts)
         return self._records[len(payload)] + payload
@@ -191,7 +194,7 @@ def _end(rest: tuple[Any, ...], span: tuple[Any, ...] | None, time_ns: int) -> b
         end = _ids_time(b"\x4a\x10", span[0], b"\x52\x08", span[1], 0x59, time_ns)
     if not time_ns:
         end = end[:-_TIME_BYTES]
-    if rest is NO_REST:
+    if rest is _NO_REST:
         return end
     event = field(b"\x62", rest[0].encode()) if rest[0] else b""
     return b"".join((_rest(rest), end, event))

@@ -59,22 +59,20 @@ def _in_place(
     }
 
     def timed(log: logging.Logger) -> float:
-        spent = 0.0
-        for _ in range(bursts):
-            before = time.thread_time()
-            burst(log, CALLS)
-            spent += time.thread_time() - before
-            kept.clear()
-            intake.waiting.clear()
-            intake.waiting_bytes = 0
-            while not intake.inbox.empty():
-                intake.inbox.get()
-            ours.settle()
-        return spent / CALLS / bursts * 1e6
+        before = time.thread_time()
+        burst(log, CALLS)
+        spent = time.thread_time() - before
+        kept.clear()
+        intake.waiting.clear()
+        intake.waiting_bytes = 0
+        while not intake.inbox.empty():
+            intake.inbox.get()
+        ours.settle()
+        return spent / CALLS * 1e6
 
     rounds, bursts = scale.pick((1, 1), (9, 8), (31, 16))
     variants = {name: lambda log=log: timed(log) for name, log in loggers.items()}
-    found = list(medians(variants, rounds, collect=False).items())
+    found = list(medians(variants, rounds, turns=bursts, collect=False).items())
     return [f"{found[0][1]:6.2f} us  {found[0][0]}"] + [
         f"{after - before:+6.2f} us  {name}"
         for (_, before), (name, after) in itertools.pairwise(found)

@@ -8,7 +8,8 @@ the caller (hand-overs of the interpreter, cold caches) is.
 Ours and the official pipeline both deliver over HTTP to the same sink in another
 process, and both are measured in two ways. *Alone*: bursts of so few calls that
 neither's worker is woken for a full batch. *Beside a worker*: bursts of several
-batches, so that both workers encode and send while the calls go on. The garbage
+batches, so that both workers encode and send while the calls go on. The pipelines
+take turns burst by burst, and a round, whose mean counts, has many of them. The garbage
 collector is left to itself: the records that wait make its passes due, on both
 sides, and a round is long enough to have some of them in it.
 """
@@ -67,16 +68,13 @@ def _timed(
     line: Pipeline,
     burst: Callable[[logging.Logger, int], None],
     calls: int,
-    bursts: int,
 ) -> Callable[[], float]:
     def once() -> float:
-        spent = 0.0
-        for _ in range(bursts):
-            before = time.thread_time()
-            burst(line.log, calls)
-            spent += time.thread_time() - before
-            line.settle()
-        return spent / calls / bursts * 1e6
+        before = time.thread_time()
+        burst(line.log, calls)
+        spent = time.thread_time() - before
+        line.settle()
+        return spent / calls * 1e6
 
     return once
 
@@ -94,10 +92,9 @@ async def _measure(scale: Scale) -> tuple[list[dict[str, float]], str]:
             (_log_exception, ALONE, max(bursts // 16, 1)),
         ):
             variants = {
-                name: _timed(line, burst, calls, bursts_each)
-                for name, line in lines.items()
+                name: _timed(line, burst, calls) for name, line in lines.items()
             }
-            found.append(medians(variants, rounds, collect=False))
+            found.append(medians(variants, rounds, turns=bursts_each, collect=False))
             sink.count()
         return found, breakdown(lines[FLOOR], lines[OURS], log_info, scale)
 

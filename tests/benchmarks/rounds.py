@@ -52,10 +52,11 @@ def medians(
     variants: Mapping[str, Callable[[], float]],
     rounds: int,
     *,
+    turns: int = 1,
     warm_up: int = 2,
     collect: bool,
 ) -> dict[str, float]:
-    """Run each variant once a round, in random order; return each one's median.
+    """Run each variant in turn, in random order; return the median of its rounds.
 
     The garbage collector is on. A pass belongs to whoever's objects make it due, but
     a measurement that is short pays for what stood there before.
@@ -63,18 +64,24 @@ def medians(
     Args:
         variants: Each measures one thing once.
         rounds: How often.
+        turns: So many turns make a round, whose value is their mean. The shorter they
+            are, the more alike is what the variants meet: the speed of a machine that
+            others use, too, changes within a second.
         warm_up: So many rounds before them are not counted.
         collect: Collect before each measurement. For short ones, which then pay for
             what they allocate themselves and for nothing else. Long ones are left
             to the collector's own time: full passes are then in them, as in life.
     """
     found: dict[str, list[float]] = {name: [] for name in variants}
-    for number, name in enumerate(rounds_of(variants, warm_up + rounds)):
-        if collect:
-            gc.collect()
-        value = variants[name]()
-        if number >= warm_up * len(variants):
-            found[name].append(value)
+    for number in range(warm_up + rounds):
+        spent = dict.fromkeys(variants, 0.0)
+        for name in rounds_of(variants, turns):
+            if collect:
+                gc.collect()
+            spent[name] += variants[name]()
+        if number >= warm_up:
+            for name, sum_of_turns in spent.items():
+                found[name].append(sum_of_turns / turns)
     return {name: statistics.median(values) for name, values in found.items()}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import os
 import signal
@@ -16,12 +18,28 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_tasklog import task
+from otel_tasklog import Config, TaskLog, task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from conftest import Harness
+
+
+@pytest.fixture
+def bare_port() -> Iterator[tuple[logging.Logger, list[tuple[Any, ...]]]]:
+    """A logger, and the list that keeps what its calls take of their records."""
+    tasklog = TaskLog(Config(exporter=None))
+    waiting: list[tuple[Any, ...]] = []
+    tasklog.port.accept = waiting.append
+    log = logging.getLogger("test.bare")
+    log.propagate = False
+    log.setLevel(logging.INFO)
+    log.handlers[:] = [tasklog.handler]
+    yield log, waiting
+    log.handlers.clear()
+    log.propagate = True
+    tasklog.close()
 
 
 def test_a_record_can_be_queried_the_moment_the_call_returns(harness: Harness) -> None:
@@ -43,6 +61,63 @@ def test_a_record_reads_the_same_before_and_after_it_is_finished(
     before = harness.last()
     assert harness.tasklog.flush()
     assert harness.last() == before
+
+
+def test_records_of_one_line_have_each_their_own_level_logger_and_thread(
+    harness: Harness,
+) -> None:
+    """Though they share what is equal: the record before is only a guess."""
+    other = harness.log.getChild("other")
+
+    def say(log: logging.Logger, level: int) -> None:
+        log.log(level, "said")
+
+    for log, level in (
+        *((harness.log, logging.INFO), (harness.log, logging.INFO)),
+        *((harness.log, logging.ERROR), (other, logging.ERROR)),
+        *((other, logging.ERROR), (harness.log, logging.INFO)),
+    ):
+        thread = threading.Thread(target=say, args=(log, level), name=f"at {level}")
+        thread.start()
+        thread.join()
+        say(log, level)
+    records = harness.tasklog.query(newest_first=False)
+    own, below = harness.log.name, other.name
+    assert [(r.logger, r.severity_text) for r in records[::2]] == [
+        *((own, "INFO"), (own, "INFO"), (own, "ERROR")),
+        *((below, "ERROR"), (below, "ERROR"), (own, "INFO")),
+    ]
+    threads = [record.origin.thread_name for record in records]
+    assert threads[1::2] == ["MainThread"] * 6
+    assert threads[::2] == [f"at {record.level}" for record in records[::2]]
+
+
+@pytest.mark.parametrize("attributes", [{}, {"customer": 7, "plan": "free"}])
+def test_the_garbage_collector_lets_go_of_a_record_that_waits(
+    bare_port: tuple[logging.Logger, list[tuple[Any, ...]]],
+    attributes: dict[str, Any],
+) -> None:
+    """Of a burst it would otherwise look at each of them, in each of its passes."""
+    log, waiting = bare_port
+
+    async def work() -> None:
+        with task("job-1", attributes=attributes):
+            for i in range(4):
+                extra = {"user": "u", "amount": i * 1e6}
+                log.info("step %d of %s", i, "x", extra=extra)
+                if not i:  # what they share is of tuples in tuples, which takes longer
+                    collected(3)
+            collected(2)
+
+    asyncio.run(work())
+    assert len(waiting) == 4
+    assert not any(map(gc.is_tracked, waiting))
+
+
+def collected(times: int) -> None:
+    """Let the collector look: it lets go of a tuple after those that are in it."""
+    for _ in range(times):
+        gc.collect()
 
 
 def test_later_changes_to_arguments_and_extras_do_not_show(harness: Harness) -> None:

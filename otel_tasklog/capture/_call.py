@@ -102,7 +102,7 @@ def take(record: logging.LogRecord, port: Port, text_of: Format | None) -> None:
     port.accept(captured)
 
 
-def _is_ours(ident: int, origin: tuple[Any, ...], port: Port) -> bool:
+def _is_ours(ident: object, origin: tuple[Any, ...], port: Port) -> bool:
     """Say whether a record of one of our own threads is ours, too.
 
     The collector may run on the worker too, and asyncio's "exception was never

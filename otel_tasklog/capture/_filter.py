@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from opentelemetry.context import get_current
 
 from otel_tasklog.capture._exceptions import CapturedException, capture_exception
-from otel_tasklog.capture._resolve import span_of
-from otel_tasklog.capture._stamp import STAMP, Stamp
+from otel_tasklog.capture._stamp import STAMP, Stamp, span_of
 from otel_tasklog.capture._tasks import current_scope, number_task, running_cell
 from otel_tasklog.capture._traces import render_exception
 from otel_tasklog.capture._values import BODY_CHARACTERS, cut

@@ -11,24 +11,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from opentelemetry.trace import get_current_span
-
 from otel_tasklog.capture._exceptions import CapturedException, RenderedException
 from otel_tasklog.capture._levels import severity_number
 from otel_tasklog.capture._names import AttributeNames
 from otel_tasklog.capture._plain import named, text_of
-from otel_tasklog.capture._record import NO_REST, ORIGIN, SPECIAL, Origin, Rest, Span
+from otel_tasklog.capture._record import NO_REST, ORIGIN, SPECIAL, Origin, Rest
 from otel_tasklog.capture._shape import EVENT_NAMES, Layout, Shape, Shapes, redacted
 from otel_tasklog.capture._sizes import LARGE_BYTES, RECORD_BYTES
-from otel_tasklog.capture._stamp import STAMP, unstamped
+from otel_tasklog.capture._stamp import STAMP, span_of, unstamped
 from otel_tasklog.capture._tasks import as_task_id
 from otel_tasklog.capture._traces import render_exception
 from otel_tasklog.capture._values import Value, shown, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from opentelemetry.context import Context
 
     from otel_tasklog.capture._clean import Cleaner
     from otel_tasklog.capture._exceptions import Parts
@@ -38,17 +34,18 @@ __all__ = [
     "Resolver",
     "bare",
     "replacement",
-    "span_of",
 ]
 
 # As a name of this module's own: compiled, one of another that is not has to be
 # looked up each time.
 _NO_REST: Final = NO_REST
+_isascii: Final = str.isascii
 _NUMBERS: Final = frozenset({float, bool, type(None)})
 _NESTED: Final = frozenset({dict, tuple})
 NOTHING: Final[Mapping[str, Any]] = {}
-# By the contexts' ids, which tell them apart as long as they live.
-_Spans: TypeAlias = "dict[int, tuple[tuple[Any, ...] | None, Context]]"
+# What contexts and origins became, with those, by their ids, which tell them apart as
+# long as they live.
+_Seen: TypeAlias = "dict[int, Any]"
 _SHARED_PARTS: Final = 8_192
 _NO_ATTRIBUTES: Final = Shape((), AttributeNames()).layout
 
@@ -80,17 +77,17 @@ class Resolver:
 
     def __call__(self, batch: Iterable[Captured]) -> list[Sealed]:
         """Return the finished form of some records, in their order."""
-        spans: _Spans = {}
+        seen: _Seen = {}
         finished: list[Sealed] = []
         for captured in batch:
             try:
-                sealed = self._resolve(captured, spans)
+                sealed = self._resolve(captured, seen)
             except Exception as error:  # noqa: BLE001 - one must not cost the rest
-                sealed = self._salvaged(captured, error, spans)
+                sealed = self._salvaged(captured, error, seen)
             finished.append(sealed)
         return finished
 
-    def _salvaged(self, captured: Captured, error: Exception, spans: _Spans) -> Sealed:
+    def _salvaged(self, captured: Captured, error: Exception, seen: _Seen) -> Sealed:
         """Resolve as much of a record as can be: one made by hand holds anything."""
         try:
             origin = tuple(
@@ -102,11 +99,11 @@ class Resolver:
                 ]
             )
             mended = (*captured[:ORIGIN], origin, *captured[ORIGIN + 1 :])
-            return self._resolve(cast("Captured", mended), spans)
+            return self._resolve(cast("Captured", mended), seen)
         except Exception:  # noqa: BLE001 - what the first one said is said
-            return self._resolve(replacement(captured, error), spans)
+            return self._resolve(replacement(captured, error), seen)
 
-    def _resolve(self, captured: Captured, spans: _Spans) -> Sealed:
+    def _resolve(self, captured: Captured, seen: _Seen) -> Sealed:
         special = captured[SPECIAL]
         if special is not None and STAMP in special:
             captured = unstamped(captured)
@@ -124,14 +121,15 @@ class Resolver:
             number, above = numbers
         _, names, names_bytes, secrets = layout
         if context is not None:
-            known = spans.get(id(context)) or _remember(context, spans)
+            known = seen.get(id(context)) or _remember(context, span_of(context), seen)
             span = known[0]
+        shared = seen.get(id(origin)) or _remember(origin, self._origin(origin), seen)
         odd = (
             size > self._light
             or len(values) > self._most
             or names_bytes > self._names_bytes
         )
-        if odd or type(message) is not str or not message.isascii():
+        if odd or type(message) is not str or not _isascii(message):
             message, body = self._text_and_body(message)
         rest = _NO_REST
         said = self._said(special) if special is not None else NOTHING
@@ -147,7 +145,7 @@ class Resolver:
         return (
             sequence,
             timestamp_ns,
-            self._origins.get(origin) or self._new_origin(origin),
+            shared[0],
             self._whos.get(who) or self._new_who(who),
             span,
             message,
@@ -219,7 +217,10 @@ class Resolver:
         whole = self._shapes[(*merged,)]
         return whole.layout, whole.pick(merged)
 
-    def _new_origin(self, part: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _origin(self, part: tuple[Any, ...]) -> tuple[Any, ...]:
+        known = self._origins.get(part)
+        if known is not None:
+            return known
         if len(self._origins) >= _SHARED_PARTS:
             self._origins.clear()
         origin = self._origins[part] = _clean_origin(part, self._clean.name)
@@ -239,12 +240,13 @@ class Resolver:
 def _plain(values: tuple[Any, ...]) -> bool:
     """Say whether values go out as they are, if they are not too large."""
     for value in values:
-        if (
-            not value.isascii()
-            if type(value) is str
-            else type(value) not in _NUMBERS
-            and (type(value) is not int or value.bit_length() > 64)
-        ):
+        if type(value) is str:
+            if not _isascii(value):
+                return False
+        elif type(value) is int:
+            if value.bit_length() > 64:
+                return False
+        elif type(value) not in _NUMBERS:
             return False
     return True
 
@@ -329,22 +331,6 @@ def _job(
     return task_id, parent
 
 
-def _remember(
-    context: Context, spans: _Spans
-) -> tuple[tuple[Any, ...] | None, Context]:
-    found = spans[id(context)] = span_of(context), context
-    return found
-
-
-def span_of(context: Context) -> tuple[Any, ...] | None:
-    """Return the `Span` that is current in a context, or None if there is none."""
-    found = get_current_span(context).get_span_context()
-    if not found.is_valid:
-        return None
-    return tuple(
-        Span(
-            found.trace_id.to_bytes(16, "big"),
-            found.span_id.to_bytes(8, "big"),
-            int(found.trace_flags) & 0xFF,
-        )
-    )
+def _remember(part: object, found: object, seen: _Seen) -> tuple[Any, ...]:
+    kept = seen[id(part)] = found, part
+    return kept

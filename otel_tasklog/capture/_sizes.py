@@ -51,12 +51,12 @@ def length(value: Value) -> int:
 
 def sealed_sizes(taken: Sequence[Whole], finished: Sequence[Whole]) -> list[int]:
     """Return what finished records take, from what they took before."""
-    return [
-        captured[SIZE] - _LIGHTER_BYTES
-        if captured[SIZE] < LARGE_BYTES and sealed[REST] is _NO_REST
-        else _size(sealed)
-        for captured, sealed in zip(taken, finished, strict=True)
-    ]
+    sizes: list[int] = []
+    for captured, sealed in zip(taken, finished, strict=True):
+        size: int = captured[SIZE]
+        light = size < LARGE_BYTES and sealed[REST] is _NO_REST
+        sizes.append(size - _LIGHTER_BYTES if light else _size(sealed))
+    return sizes
 
 
 def _size(sealed: Sealed) -> int:

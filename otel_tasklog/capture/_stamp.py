@@ -9,25 +9,27 @@ is believed more than what the call saw.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
     TraceFlags,
+    get_current_span,
     set_span_in_context,
 )
 
 from otel_tasklog.capture._exceptions import RenderedException
 from otel_tasklog.capture._names import CREATED
+from otel_tasklog.capture._record import Span
 from otel_tasklog.capture._tasks import told_of
 
 if TYPE_CHECKING:
     from otel_tasklog.capture._record import Captured
     from otel_tasklog.capture._values import Value
 
-__all__ = ["STAMP", "Stamp", "unstamped"]
+__all__ = ["STAMP", "Stamp", "span_of", "unstamped"]
 
 STAMP: Final = "otel_tasklog_stamp"
 """The attribute of a ``LogRecord`` that holds a `Stamp`."""
@@ -96,3 +98,17 @@ def unstamped(captured: Captured) -> Captured:
         sequence, timestamp_ns, origin, message, layout, values, special,
         numbers, name, told, context, error, size,
     )  # fmt: skip
+
+
+def span_of(context: Context) -> tuple[Any, ...] | None:
+    """Return the `Span` that is current in a context, or None if there is none."""
+    found = get_current_span(context).get_span_context()
+    if not found.is_valid:
+        return None
+    return tuple(
+        Span(
+            found.trace_id.to_bytes(16, "big"),
+            found.span_id.to_bytes(8, "big"),
+            int(found.trace_flags) & 0xFF,
+        )
+    )

@@ -78,7 +78,8 @@ class Intake:
         block_seconds: float = 0.0,
         own_threads: Collection[int | None] = (),
     ) -> None:
-        self.waiting: deque[Whole] = deque()
+        self.waiting: Final[deque[Whole]] = deque()
+        self._append: Final = self.waiting.append
         self.taken: list[Whole] = []
         self.inbox: SimpleQueue[object] = SimpleQueue()
         self.parked = True  # until the first record starts the worker
@@ -104,20 +105,22 @@ class Intake:
 
     def accept(self, captured: Whole) -> None:
         """Take a record. On the caller's thread; waits with ``block_seconds`` alone."""
-        waiting = self.waiting
-        waiting.append(captured)
+        # As numbers, which compiled code need not ask for what they can do.
+        sequence: int = captured[SEQUENCE]
+        size: int = captured[SIZE]
+        self._append(captured)
         # One unit for the interpreter, which changes threads at calls and jumps
         # only; were an update lost all the same, a soft bound would move by it.
-        self.waiting_bytes = size = self.waiting_bytes + captured[SIZE]
+        self.waiting_bytes = size = self.waiting_bytes + size
         if self.parked:
             # First, for a signal handler may raise at any of these calls.
             started = self._start()
             self.parked = not started
             self.inbox.put(Wake.FIRST)
             self._start()  # the threads may have left between the two, for a fork
-        elif not captured[SEQUENCE] % WAKE_RECORDS and not self.resting:
+        elif not sequence % WAKE_RECORDS and not self.resting:
             self._hurry()
-        if size > self._ease_bytes or len(waiting) > self._ease_records:
+        if size > self._ease_bytes or len(self.waiting) > self._ease_records:
             self._relieve()
 
     def wake(self) -> None:
@@ -256,7 +259,8 @@ class Intake:
                 taken.pop()
                 break
             taken[-1] = popped  # another one, if an overflow came between
-            self.waiting_bytes -= popped[SIZE]
+            size: int = popped[SIZE]
+            self.waiting_bytes -= size
         return taken
 
     def exportable(self) -> int:

@@ -22,7 +22,9 @@ from opentelemetry.semconv.attributes import exception_attributes as exception
 from otel_tasklog.capture._record import NO_REST, Origin, Rest, Sealed, Who
 from otel_tasklog.delivery._wire import (
     REMEMBERED,
+    SHORT,
     UINT64,
+    Key,
     Keys,
     Prefixes,
     TextPrefixes,
@@ -44,10 +46,11 @@ __all__ = ["Encoder"]
 # As a name of this module's own: compiled, one of another that is not has to be
 # looked up each time.
 _NO_REST: Final = NO_REST
-_time: Final = struct.Struct("<BQ").pack
-_flags_ids_time: Final = struct.Struct("<BI2s16s2s8sBQ").pack
-_ids_time: Final = struct.Struct("<2s16s2s8sBQ").pack
-_TIME_BYTES: Final = 9
+_time: Final = struct.Struct("<Q").pack
+_flags: Final = struct.Struct("<BI").pack
+_ids: Final = struct.Struct("<2s16s2s8s").pack
+_LOGGED: Final = b"\x09"
+_OBSERVED: Final = b"\x59"
 _YEAR_2554: Final = 1 << 64
 
 
@@ -134,41 +137,26 @@ class Encoder:
         _, timestamp_ns, origin, who, span, message, body, names, values, rest = record
         severity, location = self._origins[origin]
         text = message.encode()
-        before = self._bodies[len(text)]
+        before = self._bodies.of(len(text))
         if body is not None:
             before, text = b"", field(b"\x2a", any_value(body))
+        parts = [_LOGGED, b"", severity, before, text]
         # 0 means unknown, and stands for times before 1970 and after 2554.
-        time_ns = timestamp_ns if 0 < timestamp_ns < _YEAR_2554 else 0
-        parts = [_time(0x09, time_ns) if time_ns else b"", severity, before, text]
+        if 0 < timestamp_ns < _YEAR_2554:
+            parts[1] = time = _time(timestamp_ns)
+        else:
+            parts[0] = time = b""
         if names:
-            anything: tuple[Any, ...] = values
-            # They are as many; zip's own check of it costs a tenth of all this. And
-            # two calls of append cost less than one tuple that is added.
-            for key, value in zip(self._keys[names], anything):  # noqa: B905
-                kind = type(value)  # pyright: ignore[reportUnknownVariableType]
-                if kind is str:
-                    text = value.encode()
-                    parts.append(key[len(text)])
-                    parts.append(text)
-                elif kind is int and 0 <= value < 0x4000:
-                    number = small[value]
-                    parts.append(key.integers[len(number)])
-                    parts.append(number)
-                elif kind is int and value.bit_length() < 64:
-                    number = varint(value & UINT64)
-                    parts.append(key.integers[len(number)])
-                    parts.append(number)
-                elif kind is float:
-                    parts.append(key.double)
-                    parts.append(double(value))
-                else:
-                    parts.append(key.whole(value))
+            _add_attributes(parts, self._keys[names], values)
         parts.append(self._whos[who])
         parts.append(location)
-        plain = time_ns and span is None and rest is _NO_REST
-        parts.append(_time(0x59, time_ns) if plain else _end(rest, span, time_ns))
+        if time and span is None and rest is _NO_REST:
+            parts.append(_OBSERVED)
+            parts.append(time)
+        else:
+            parts.append(_end(rest, span, time))
         payload = b"".join(parts)
-        return self._records[len(payload)] + payload
+        return self._records.of(len(payload)) + payload
 
     def request(self, scopes: Mapping[str, list[bytes]]) -> bytes:
         """Return a whole request: for each logger's name its encoded records."""
@@ -182,22 +170,47 @@ class Encoder:
         return b"".join((b"\x0a", varint(length), *parts))
 
 
-def _end(rest: tuple[Any, ...], span: tuple[Any, ...] | None, time_ns: int) -> bytes:
+def _add_attributes(
+    parts: list[bytes], keys: tuple[Key, ...], values: tuple[Any, ...]
+) -> None:
+    # They are as many; zip's own check of it costs a tenth of all this. And two calls
+    # of append cost less than one tuple that is added.
+    for key, value in zip(keys, values):  # noqa: B905
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType]
+        if kind is str:
+            text = value.encode()
+            length = len(text)
+            # As `of` does, without a call. An empty one is none that is known yet.
+            before = key.known[length] if length < SHORT else b""
+            parts.append(before or key.of(length))
+            parts.append(text)
+        elif kind is int and 0 <= value < 0x4000:
+            number = small[value]
+            parts.append(key.integers[len(number)])
+            parts.append(number)
+        elif kind is int and value.bit_length() < 64:
+            number = varint(value & UINT64)
+            parts.append(key.integers[len(number)])
+            parts.append(number)
+        elif kind is float:
+            parts.append(key.double)
+            parts.append(double(value))
+        else:
+            parts.append(key.whole(value))
+
+
+def _end(rest: tuple[Any, ...], span: tuple[Any, ...] | None, time: bytes) -> bytes:
     """Return what comes after the usual attributes; the time, for it was observed."""
-    if span is None:
-        end = _time(0x59, time_ns)
-    elif span[2]:
-        end = _flags_ids_time(
-            0x45, span[2], b"\x4a\x10", span[0], b"\x52\x08", span[1], 0x59, time_ns
-        )
-    else:
-        end = _ids_time(b"\x4a\x10", span[0], b"\x52\x08", span[1], 0x59, time_ns)
-    if not time_ns:
-        end = end[:-_TIME_BYTES]
+    ids = b""
+    if span is not None:
+        ids = _ids(b"\x4a\x10", span[0], b"\x52\x08", span[1])
+        if span[2]:
+            ids = _flags(0x45, span[2]) + ids
+    observed = _OBSERVED + time if time else b""
     if rest is _NO_REST:
-        return end
+        return ids + observed
     event = field(b"\x62", rest[0].encode()) if rest[0] else b""
-    return b"".join((_rest(rest), end, event))
+    return b"".join((_rest(rest), ids, observed, event))
 
 
 def _rest(part: tuple[Any, ...]) -> bytes:

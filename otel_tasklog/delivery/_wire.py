@@ -9,7 +9,7 @@ See https://protobuf.dev/programming-guides/encoding/
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INT64",
     "REMEMBERED",
+    "SHORT",
     "UINT64",
     "Key",
     "Keys",
@@ -34,6 +35,9 @@ __all__ = [
 
 REMEMBERED: Final = 8_192
 """Keys, and what else repeats, whose bytes are kept; of more, it starts anew."""
+
+SHORT: Final = 64
+"""What comes before a shorter value is kept, for each key."""
 
 INT64: Final = 1 << 63
 UINT64: Final = (1 << 64) - 1
@@ -120,20 +124,29 @@ def _key_value(key: str, value: Value) -> bytes:
     return field(b"\x0a", key.encode()) + field(b"\x12", any_value(value))
 
 
-class Prefixes(dict[int, bytes]):
-    """The bytes before a payload, by the payload's length."""
+class Prefixes:
+    """The bytes before a payload, by the payload's length.
 
-    remembered: ClassVar = 1_024
-    """Longer payloads than this are rare, and theirs not kept."""
+    Args:
+        tag: What they start with.
+        remembered: From this length on payloads are rare, and theirs not kept.
 
-    def __init__(self, tag: bytes) -> None:
-        super().__init__()
+    Attributes:
+        known: By the length, those that were asked for; an empty one for any other.
+    """
+
+    def __init__(self, tag: bytes, remembered: int = 1_024) -> None:
         self._tag = tag
+        self._remembered = remembered
+        self.known: list[bytes] = [b""] * remembered
 
-    def __missing__(self, length: int) -> bytes:
-        prefix = self._make(length)
-        if length < self.remembered:
-            self[length] = prefix
+    def of(self, length: int) -> bytes:
+        """Return them."""
+        if length >= self._remembered:
+            return self._make(length)
+        prefix = self.known[length]
+        if not prefix:
+            self.known[length] = prefix = self._make(length)
         return prefix
 
     def _make(self, length: int) -> bytes:
@@ -157,10 +170,8 @@ class Key(Prefixes):
         booleans: The whole attribute with False, and with True.
     """
 
-    remembered: ClassVar = 256
-
     def __init__(self, key: str) -> None:
-        super().__init__(b"\x32")
+        super().__init__(b"\x32", remembered=SHORT)
         self._name = field(b"\x0a", key.encode())
         self.integers: Final = [self._before(b"\x18", length) for length in range(11)]
         self.double: Final = self._before(b"\x21", 8)

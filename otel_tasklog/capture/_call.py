@@ -98,6 +98,8 @@ def take(record: logging.LogRecord, port: Port, text_of: Format | None) -> None:
             return
         captured = _capture(record, origin, port, text_of)
     except Exception as error:  # noqa: BLE001 - keep what can be kept
+        if _is_odd_one_of_ours(record, port):
+            return
         captured = _salvage(record, error, port, text_of)
     port.accept(captured)
 
@@ -112,6 +114,20 @@ def _is_ours(ident: object, origin: tuple[Any, ...], port: Port) -> bool:
     return (ident != port.worker_thread or origin[_NAME].startswith(_OURS)) and origin[
         _PROCESS
     ] in (None, os.getpid())
+
+
+def _is_odd_one_of_ours(record: logging.LogRecord, port: Port) -> bool:
+    """Say it of a record that has not all the fields, or any that cannot be read.
+
+    Somebody may delete one from all records: each request to the collector that logs
+    would be followed by another one.
+    """
+    try:
+        origin = tuple([getattr(record, name, None) for name in ORIGIN_FIELDS])
+        ident = origin[_THREAD] or _ident()
+        return ident in port.own_threads and _is_ours(ident, origin, port)
+    except Exception:  # noqa: BLE001 - what cannot be asked is not ours
+        return False
 
 
 def _capture(
@@ -198,7 +214,9 @@ def _shared(
         else:
             port.guesses[line] = count, shape, origin
         return shape, origin, shape.pick(fields)
-    except KeyError:  # a new line, or as many keys, but others
+    # A new line; as many keys, but others; or a field that cannot be compared, which
+    # must not stay: no record of a line with this number would be whole any more.
+    except Exception:  # noqa: BLE001 - see above
         shape = port.shapes.of(fields, origin)
         return shape, origin, shape.pick(fields)
 

@@ -19,6 +19,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_tasklog import Config, TaskLog, task
+from otel_tasklog.capture._record import ORIGIN_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,6 +91,35 @@ def test_records_of_one_line_have_each_their_own_level_logger_and_thread(
     threads = [record.origin.thread_name for record in records]
     assert threads[1::2] == ["MainThread"] * 6
     assert threads[::2] == [f"at {record.level}" for record in records[::2]]
+
+
+class Incomparable(str):
+    """A text that cannot be compared with another one."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError
+
+
+@pytest.mark.parametrize("field", ["name", "levelname", "funcName", "threadName"])
+def test_a_field_that_cannot_be_compared_costs_no_record_of_a_line(
+    harness: Harness, field: str
+) -> None:
+    """Neither the one that has it, nor any other whose line has this number."""
+    for number, (path, odd) in enumerate(
+        [("a.py", True), ("a.py", False), ("b.py", False), ("b.py", True)] * 2
+    ):
+        record = logging.LogRecord("shop", 20, path, 7, "%s paid", ("u",), None, "pay")
+        record.number = number
+        if odd:
+            setattr(record, field, Incomparable(f"odd {number}"))
+        assert harness.tasklog.handler.handle(record)
+        last = harness.last()
+        assert (last.message, last.origin.path) == ("u paid", path)
+        assert last.attributes == {"number": number}
+        assert (f"odd {number}" in last.origin) is odd
 
 
 @pytest.mark.parametrize("attributes", [{}, {"customer": 7, "plan": "free"}])
@@ -327,6 +357,24 @@ def test_what_is_freed_on_the_worker_is_heard_and_our_own_words_are_not(
         record = logging.makeLogRecord({"name": name, "msg": "x", "thread": worker})
         harness.tasklog.handler.handle(record)
     assert [r.logger for r in harness.tasklog.query()] == ["asyncio"]
+
+
+@pytest.mark.parametrize("field", [None, *ORIGIN_FIELDS])
+def test_words_of_our_own_threads_are_not_heard_whatever_field_is_deleted(
+    harness: Harness, field: str | None
+) -> None:
+    """Or each request would be followed by another one that tells of it."""
+    record = logging.makeLogRecord({"name": "urllib3"})
+    record.thread, record.process = threading.get_ident(), os.getpid()
+    if field is not None:
+        delattr(record, field)
+    own = harness.tasklog.port.own_threads
+    own.add(threading.get_ident())
+    try:
+        harness.tasklog.handler.handle(record)
+    finally:
+        own.discard(threading.get_ident())
+    assert harness.tasklog.query() == []
 
 
 def test_a_record_without_fields_is_kept_as_well_as_can_be(harness: Harness) -> None:

@@ -180,6 +180,31 @@ def test_our_bytes_are_the_official_encoders(records: list[dict[str, Any]]) -> N
     assert ours(records, resource) == official(records, resource)
 
 
+@pytest.mark.parametrize("around", [1, 64, 128, 1_024, 16_384])
+@pytest.mark.parametrize("span", [None, (1, 2, 0), (3, 4, 1)])
+@pytest.mark.parametrize("timestamp", [0, 1_700_000_000_000_000_000])
+def test_texts_around_each_length_of_which_something_is_remembered(
+    around: int, span: tuple[int, int, int] | None, timestamp: int
+) -> None:
+    """Of the body, of a value, and of the whole record; the second time, too."""
+    encoder = Encoder({}, include=())
+    rests = (NO_REST, ("paid", "T", "it failed", "Traceback", None, None))
+    record = {"scope": "s", "severity": 9, "text": "INFO", "body": "", "attributes": {}}
+    record |= {"span": span, "timestamp": timestamp}
+    bare = len(encoder.record(_sealed(0, record)))
+    lengths = {around - 1, around, around + 1}
+    lengths |= {
+        each for each in range(around - bare - 8, around - bare + 9) if each > 0
+    }
+    for text in ["x" * each for each in sorted(lengths)]:
+        for part in ({"body": text}, {"attributes": {"k": text, "e": ""}}):
+            for rest in rests:
+                each = {**record, **part, "rest": rest}
+                expected = official([each], {})
+                assert ours([each], {}, encoder) == expected
+                assert ours([each], {}, encoder) == expected
+
+
 BATCHES: Final = 2_000
 
 

@@ -40,6 +40,7 @@ def bare_port() -> Iterator[tuple[logging.Logger, list[tuple[Any, ...]]]]:
     yield log, waiting
     log.handlers.clear()
     log.propagate = True
+    log.setLevel(logging.NOTSET)  # a level that somebody set keeps hints away
     tasklog.close()
 
 

@@ -111,9 +111,9 @@ def _is_ours(ident: object, origin: tuple[Any, ...], port: Port) -> bool:
     retrieved", or any ``__del__``, says there what is not ours. Behind a queue, the
     thread may be another process's.
     """
-    return (ident != port.worker_thread or origin[_NAME].startswith(_OURS)) and origin[
-        _PROCESS
-    ] in (None, os.getpid())
+    if ident == port.worker_thread and not origin[_NAME].startswith(_OURS):
+        return False
+    return origin[_PROCESS] in (None, os.getpid())
 
 
 def _is_odd_one_of_ours(record: logging.LogRecord, port: Port) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from otel_tasklog.capture._shape import STANDARD_FIELDS, Shape, Shapes
+from otel_tasklog.capture._shape import STANDARD_FIELDS, Guesses, Shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,9 +59,7 @@ class Port:
         self.limits: Limits = cleaner.limits
         self.clean: Callable[[str], str] = cleaner.text
         self.shapes: Shapes = Shapes(names, ignored=STANDARD_FIELDS)
-        self.guesses: dict[object, tuple[int, Shape, tuple[Any, ...]]] = (
-            self.shapes.guesses
-        )
+        self.guesses: Guesses = self.shapes.guesses
 
     def know_worker(self, ident: int) -> None:
         """Learn which thread is the worker's."""

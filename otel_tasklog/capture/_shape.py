@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EVENT_NAMES",
     "STANDARD_FIELDS",
+    "Guesses",
     "Layout",
     "Shape",
     "Shapes",
@@ -50,6 +51,7 @@ Layout: TypeAlias = "tuple[Any, ...]"
 """What a record has of its `Shape`, a tuple that the collector need not look at: the
 keys of the attributes as they were logged, their names on the wire, what the names take
 in bytes, and for each whether its value is secret, or None if none is."""
+Guesses: TypeAlias = "dict[object, tuple[int, Shape, tuple[Any, ...]]]"
 _SHAPES_REMEMBERED: Final = 8_192
 _NAMES_BYTES: Final = 4_096
 
@@ -73,20 +75,17 @@ class Shape:
             KeyError for another.
         count: How many keys there are, with those that are not attributes'.
         special: The keys that say something of the record itself.
-        names_bytes: What the names take.
     """
 
-    __slots__ = ("count", "layout", "names_bytes", "pick", "special")
+    __slots__ = ("count", "layout", "pick", "special")
 
     def __init__(self, keys: tuple[str, ...], names: AttributeNames) -> None:
         attributes = tuple([key for key in keys if key not in _NOT_ATTRIBUTES])
         sent = _distinct([names.unmistaken(key) for key in attributes])
         secrets = tuple([names[key][1] for key in attributes])
-        self.names_bytes: int = len("".join(sent).encode())
-        self.layout: Layout = (
-            *(attributes, sent, self.names_bytes),
-            secrets if any(secrets) else None,
-        )
+        names_bytes = len("".join(sent).encode())
+        kept = secrets if any(secrets) else None
+        self.layout: Layout = (attributes, sent, names_bytes, kept)
         self.count: int = len(keys)
         self.pick: _Pick = _picker(attributes, keys)
         self.special: tuple[str, ...] = tuple([key for key in keys if key in _SPECIAL])
@@ -152,7 +151,7 @@ class Shapes(dict["tuple[str, ...]", Shape]):
         super().__init__()
         self._ignored = ignored
         self._names = names
-        self.guesses: dict[object, tuple[int, Shape, tuple[Any, ...]]] = {}
+        self.guesses: Guesses = {}
 
     def of(self, fields: Mapping[str, Any], origin: tuple[Any, ...]) -> Shape:
         """Return the shape of a record's fields, and guess both for its line."""
@@ -168,6 +167,7 @@ class Shapes(dict["tuple[str, ...]", Shape]):
         if len(self) >= _SHAPES_REMEMBERED:
             self.clear()
         shape = Shape(tuple([k for k in keys if k not in self._ignored]), self._names)
-        if shape.names_bytes <= _NAMES_BYTES:  # else it is not worth it
+        _, _, names_bytes, _ = shape.layout
+        if names_bytes <= _NAMES_BYTES:  # else it is not worth it
             self[keys] = shape
         return shape
